@@ -1,0 +1,219 @@
+"""Typed view of params.yaml: the only reader of it. It holds no value of its own, only types and ranges."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+DataSetName = Literal["phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder"]
+
+
+def _refuse_bool(value: object) -> object:
+    """The value, unless it is a truth value, which Python counts among the numbers."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, not a truth value")
+    return value
+
+
+Float = Annotated[float, BeforeValidator(_refuse_bool)]
+Int = Annotated[int, BeforeValidator(_refuse_bool)]
+Share = Annotated[Float, Field(gt=0, lt=1)]
+Unit = Annotated[Float, Field(ge=0, le=1)]
+Positive = Annotated[Float, Field(gt=0)]
+NotNegative = Annotated[Float, Field(ge=0)]
+Count = Annotated[Int, Field(ge=1)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """One concern of params.yaml: frozen, no defaults, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Splits(Section):
+    """The official split of each public data set, train/test; `all` makes every image a test image."""
+
+    drive: Literal["20/20", "all"]
+    chase_db1: Literal["20/8", "8/20", "all"]
+    stare: Literal["10/10", "all"]
+    hrf: Literal["15/30", "all"]
+    rbv: Literal["80/20", "all"]
+
+
+class Folder(Section):
+    """The user's own photographs."""
+
+    path: str
+    test: Share
+
+
+class Data(Section):
+    """Which data sets are trained on and tested on."""
+
+    train: Annotated[list[DataSetName], Field(min_length=1)]
+    test: Annotated[list[DataSetName], Field(min_length=1)]
+    validation: Share
+    seed: Seed
+    splits: Splits
+    folder: Folder
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Data":
+        for key, names in (("train", self.train), ("test", self.test)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: expected each data set once, got {names}")
+        return self
+
+
+class PhantomSection(Section):
+    """Number and size of the drawn photographs."""
+
+    train: Annotated[Int, Field(ge=2)]
+    test: Count
+    height: Annotated[Int, Field(ge=128, le=4096)]
+    width: Annotated[Int, Field(ge=128, le=4096)]
+    seed: Seed
+
+
+class Preprocess(Section):
+    """From a photograph to network input."""
+
+    fov_diameter: Annotated[Int, Field(ge=64, le=4096)]
+    clahe: NotNegative
+
+
+class Patch(Section):
+    """The cutting of prepared photographs."""
+
+    size: Annotated[Int, Field(ge=32, multiple_of=32)]
+    stride: Count
+    min_fov: Unit
+    context: Annotated[Float, Field(ge=1, le=4)]
+
+
+class Augment(Section):
+    """Changed variants of each training patch."""
+
+    copies: Annotated[Int, Field(ge=0)]
+    rotation: Annotated[Float, Field(ge=0, le=180)]
+    flip: bool
+    scale: Annotated[Float, Field(ge=0, le=1)]
+    elastic: NotNegative
+    brightness: Unit
+    contrast: Unit
+    gamma: Unit
+    colour: Unit
+    noise: Unit
+    blur: NotNegative
+    seed: Seed
+
+
+class Model(Section):
+    """The network."""
+
+    architecture: Literal["unet", "linknet", "fpn", "pspnet"]
+    backbone: str
+    encoder_weights: str | None
+
+
+class Loss(Section):
+    """What training lowers."""
+
+    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice"]
+    alpha: Unit
+    gamma: NotNegative
+    balance: Unit | None
+
+
+class Train(Section):
+    """The optimisation."""
+
+    learning_rate: Positive
+    schedule: Literal["cosine", "constant"]
+    warmup: Annotated[Float, Field(ge=0, lt=1)]
+    epochs: Count
+    steps_per_epoch: Count | None
+    batch_size: Count
+    clip_norm: Positive | None
+    patience: Count | None
+    monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
+    mixed_precision: bool
+    threads: Count
+    seed: Seed
+
+
+class Evaluate(Section):
+    """Prediction of whole photographs, and the operating point."""
+
+    flips: bool
+    tile: Annotated[Int, Field(ge=64, multiple_of=32)]
+    overlap: Annotated[Int, Field(ge=0)]
+    batch_size: Count
+    threshold: Share | None
+
+    @model_validator(mode="after")
+    def _overlap_below_tile(self) -> "Evaluate":
+        if self.overlap >= self.tile:
+            raise ValueError(f"overlap: expected less than tile ({self.tile}), got {self.overlap}")
+        return self
+
+
+class Plot(Section):
+    """The figures."""
+
+    dpi: Annotated[Int, Field(ge=30, le=600)]
+    zoom: Annotated[Int, Field(ge=16)]
+
+
+class Record(Section):
+    """The hand-over to MLflow."""
+
+    experiment: Annotated[str, Field(min_length=1)]
+    model: bool
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    data: Data
+    phantom: PhantomSection
+    preprocess: Preprocess
+    patch: Patch
+    augment: Augment
+    model: Model
+    loss: Loss
+    train: Train
+    evaluate: Evaluate
+    plot: Plot
+    record: Record
+
+
+def _sentence(error: dict) -> str:
+    """One sentence on one error of pydantic: the key, what was expected, what was found."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {error['msg']}, got {error['input']!r}"
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """All sections of the params file at `path`, checked.
+
+    Numbers may be strings (`-S train.learning_rate=1e-5` is written as `1e-05`, which YAML 1.1 calls a string).
+
+    Raises:
+        ValueError: with every missing or unknown key, wrong type and value out of range, and what was found.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(f"{path}: {_sentence(e)}" for e in error.errors())) from error
