@@ -1,0 +1,158 @@
+"""The layout on disk of a subset (train, validation or test): list samples, read and write their pictures.
+
+    <root>/samples.csv                                       dataset,id,group
+    <root>/<dataset>/{images,truth,fov,second_observer}/<id>.png
+
+Files hold 0 and 255, memory holds bool; converted here and nowhere else.
+"""
+
+import csv
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+TABLE = "samples.csv"
+COLUMNS = ("dataset", "id", "group")
+
+
+class Eye(NamedTuple):
+    """One photograph with its drawings: image (H, W, 3) uint8 RGB, the others (H, W) bool."""
+
+    id: str
+    group: str
+    image: np.ndarray
+    truth: np.ndarray
+    fov: np.ndarray
+    second_observer: np.ndarray | None
+
+
+class Sample(NamedTuple):
+    """Where one photograph of a subset lies, and the person (group) it belongs to."""
+
+    dataset: str
+    id: str
+    group: str
+    folder: Path
+
+    def path(self, kind: str) -> Path:
+        """The file of one kind: images, truth, fov or second_observer."""
+        return self.folder / kind / f"{self.id}.png"
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The RGB photograph at `path`, (H, W, 3) uint8; FileNotFoundError or ValueError where there is none."""
+    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_bool(path: Path) -> np.ndarray:
+    """The two-valued picture at `path`, (H, W) bool."""
+    return _read(path, cv2.IMREAD_GRAYSCALE) > 127
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an (H, W, 3) uint8 RGB image as PNG, whole or not at all."""
+    _write(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def write_bool(path: Path, picture: np.ndarray) -> None:
+    """Write an (H, W) bool picture as a PNG of 0 and 255, whole or not at all."""
+    _write(path, picture.astype(np.uint8) * 255)
+
+
+def to_levels(probability: np.ndarray) -> np.ndarray:
+    """Probabilities in [0, 1] as the 16-bit levels that are stored, uint16; 65535 is 1."""
+    return np.round(probability * 65535.0).astype(np.uint16)
+
+
+def write_probability(path: Path, probability: np.ndarray) -> None:
+    """Write an (H, W) map of probabilities in [0, 1] as a 16-bit PNG (65535 is 1), whole or not at all."""
+    _write(path, to_levels(probability))
+
+
+def read_levels(path: Path) -> np.ndarray:
+    """The probability map at `path` as written: (H, W) uint16, 65535 is 1."""
+    levels = _read(path, cv2.IMREAD_UNCHANGED)
+    if levels.dtype != np.uint16 or levels.ndim != 2:
+        raise ValueError(f"{path}: expected a 16-bit grey PNG, got {levels.dtype} of shape {levels.shape}")
+    return levels
+
+
+def image(sample: Sample) -> np.ndarray:
+    """The photograph, (H, W, 3) uint8 RGB."""
+    return read_image(sample.path("images"))
+
+
+def truth(sample: Sample) -> np.ndarray:
+    """The vessels of the first observer, (H, W) bool."""
+    return read_bool(sample.path("truth"))
+
+
+def fov(sample: Sample) -> np.ndarray:
+    """The field of view, (H, W) bool."""
+    return read_bool(sample.path("fov"))
+
+
+def second_observer(sample: Sample) -> np.ndarray | None:
+    """The vessels of the second observer, (H, W) bool, where there is one."""
+    path = sample.path("second_observer")
+    return read_bool(path) if path.exists() else None
+
+
+def find(root: Path) -> list[Sample]:
+    """The samples listed in `root`/samples.csv, sorted by data set and id.
+
+    Raises:
+        FileNotFoundError: the table, or a file of a listed sample, is missing.
+        ValueError: the table lists nothing.
+    """
+    table = root / TABLE
+    if not table.exists():
+        raise FileNotFoundError(f"{table}: missing; run `dvc repro download`")
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = sorted(tuple(row[column] for column in COLUMNS) for row in csv.DictReader(file))
+    if not rows:
+        raise ValueError(f"{table}: expected at least one sample, found none")
+    found = [Sample(dataset, id_, group, root / dataset) for dataset, id_, group in rows]
+    for sample in found:
+        for kind in ("images", "truth", "fov"):
+            if not sample.path(kind).exists():
+                raise FileNotFoundError(f"{sample.path(kind)}: missing, though {table} lists it")
+    return found
+
+
+def write_eye(root: Path, dataset: str, eye: Eye) -> None:
+    """Write the pictures of one eye below `root`."""
+    sample = Sample(dataset, eye.id, eye.group, root / dataset)
+    write_image(sample.path("images"), eye.image)
+    write_bool(sample.path("truth"), eye.truth)
+    write_bool(sample.path("fov"), eye.fov)
+    if eye.second_observer is not None:
+        write_bool(sample.path("second_observer"), eye.second_observer)
+
+
+def write_table(root: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Write samples.csv from rows (dataset, id, group), sorted."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / TABLE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(sorted(rows))
+
+
+def _read(path: Path, flags: int) -> np.ndarray:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: missing")
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    if picture is None:
+        raise ValueError(f"{path}: expected a whole picture, got one that cannot be decoded")
+    return picture
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    os.replace(part, path)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from src import samples
+
+RNG = np.random.default_rng(1)
+
+
+def eye(id_: str = "01", second: bool = True) -> samples.Eye:
+    shape = (40, 50)
+    drawn = [RNG.random(shape) < share for share in (0.1, 0.7, 0.1)]
+    image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    return samples.Eye(id_, f"person-{id_}", image, drawn[0], drawn[1], drawn[2] if second else None)
+
+
+def test_what_is_written_is_read(tmp_path):
+    one = eye()
+    samples.write_eye(tmp_path, "drawn", one)
+    samples.write_table(tmp_path, [("drawn", one.id, one.group)])
+    (sample,) = samples.find(tmp_path)
+    assert (sample.dataset, sample.id, sample.group) == ("drawn", "01", "person-01")
+    assert np.array_equal(samples.image(sample), one.image)
+    assert np.array_equal(samples.truth(sample), one.truth)
+    assert np.array_equal(samples.fov(sample), one.fov)
+    assert np.array_equal(samples.second_observer(sample), one.second_observer)
+
+
+def test_no_second_observer_is_none(tmp_path):
+    samples.write_eye(tmp_path, "drawn", eye(second=False))
+    assert samples.second_observer(samples.Sample("drawn", "01", "g", tmp_path / "drawn")) is None
+
+
+def test_samples_are_sorted(tmp_path):
+    for id_ in ("03", "01", "02"):
+        samples.write_eye(tmp_path, "drawn", eye(id_))
+    samples.write_table(tmp_path, [("drawn", id_, "g") for id_ in ("03", "01", "02")])
+    assert [sample.id for sample in samples.find(tmp_path)] == ["01", "02", "03"]
+
+
+@pytest.mark.parametrize("kind", ["images", "truth", "fov"])
+def test_missing_file_is_named(tmp_path, kind):
+    samples.write_eye(tmp_path, "drawn", eye())
+    samples.write_table(tmp_path, [("drawn", "01", "g")])
+    (tmp_path / "drawn" / kind / "01.png").unlink()
+    with pytest.raises(FileNotFoundError, match=f"{kind}/01.png"):
+        samples.find(tmp_path)
+
+
+def test_empty_table_is_refused(tmp_path):
+    samples.write_table(tmp_path, [])
+    with pytest.raises(ValueError, match="at least one sample"):
+        samples.find(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "01.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"01\.png: expected a whole picture"):
+        samples.read_image(path)
+
+
+def test_probability_survives_to_sixteen_bits(tmp_path):
+    probability = RNG.random((30, 20)).astype(np.float32)
+    probability[0, :2] = 0, 1
+    samples.write_probability(tmp_path / "p.png", probability)
+    levels = samples.read_levels(tmp_path / "p.png")
+    assert levels.dtype == np.uint16
+    assert np.abs(levels / 65535 - probability).max() <= 0.51 / 65535
+
+
+def test_eight_bit_map_is_refused(tmp_path):
+    samples.write_bool(tmp_path / "p.png", np.ones((3, 3), bool))
+    with pytest.raises(ValueError, match="16-bit grey PNG"):
+        samples.read_levels(tmp_path / "p.png")
