@@ -1,0 +1,295 @@
+"""Find or fetch a data set, verify each file, and bring every photograph to the one layout of `samples`."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pooch
+from tqdm import tqdm
+
+from src import archives, datasets, decode, folder, fov, phantom, samples
+from src.archives import File
+from src.datasets import DataSet, Download, Record, Subsets
+
+VARIABLE = "FUNDUS_ARCHIVES"
+TRIES = 3
+TIMEOUT = 30  # seconds without an answer
+TEST_TRUTH = ("test/1st_manual", "test/2nd_manual")
+NO_TEST_TRUTH = "copies of DRIVE since 2019 lack the truth of the test images: get an older one, or do not test on it"
+TRY_PHANTOM = "to try the pipeline without it, set data.train and data.test to [phantom]"
+
+
+class Entry(NamedTuple):
+    """A photograph that can be loaded; `load` works in another process, too."""
+
+    dataset: str
+    id: str
+    group: str
+    load: Callable[[], samples.Eye]
+
+
+class Verified(NamedTuple):
+    """A file and the SHA-256 that it must have (None: not known)."""
+
+    file: File
+    sha256: str | None
+
+
+def phantoms(train: int, test: int, height: int, width: int, seed: int) -> Subsets:
+    """The drawn photographs, each a group of its own: numbers 0 to train - 1, then those for testing."""
+    entries = []
+    for index in range(train + test):
+        id_ = f"{index:04d}"
+        load = partial(_load_phantom, id_, seed, index, height, width)
+        entries.append(Entry("phantom", id_, f"phantom-{id_}", load))
+    return Subsets(tuple(entries[:train]), tuple(entries[train:]))
+
+
+def own(path: Path, uses: Subsets, share: float, seed: int) -> Subsets:
+    """The user's photographs at `path`; a `share` of groups is for testing where they are trained on, too."""
+    found = folder.find(path)
+    groups = [photograph.group for photograph in found]
+    if uses.train and uses.test:
+        try:
+            held_out = datasets.split_groups(groups, share, seed)
+        except ValueError as error:
+            raise ValueError(f"data.folder.test: {error}") from error
+    else:
+        held_out = frozenset(groups if uses.test else ())
+    entries = [(photograph.group in held_out, _own_entry(photograph)) for photograph in found]
+    return Subsets(tuple(e for test, e in entries if not test), tuple(e for test, e in entries if test))
+
+
+def public(name: str, split: str, uses: Subsets, root: Path) -> Subsets:
+    """The photographs of a public set, its archives found or fetched; `root` is the project folder.
+
+    `uses` says whether the set is trained on and tested on: files of the other part may be missing. All
+    files that are there and listed are verified, here or when they are loaded.
+
+    Raises:
+        FileNotFoundError: the set, or a file of it, is missing; the sentence says where to get it and put it.
+        ValueError: the split does not fit, or a file or archive is broken or not the official one.
+    """
+    if split == "all" and uses.train:
+        raise ValueError(
+            f"data.splits.{name}: expected {' or '.join(datasets.PUBLIC[name].splits)}, since data.train lists {name}, "
+            "got all (every image a test image)"
+        )
+    records = datasets.subsets(name, split)
+    used = [record for part, use in zip(records, uses, strict=True) if use for record in part]
+    found = locate(datasets.PUBLIC[name], used, root)
+    listed = datasets.manifest(name)
+    _refuse_unknown(datasets.PUBLIC[name], listed)
+    needed = {file for record in used for file in record.files()}
+    for place in sorted(set(listed) & set(found) - needed):
+        _verified_bytes(Verified(found[place], listed[place]), listed)
+    parts = (
+        tuple(_public_entry(name, record, found, listed) for record in part) if use else ()
+        for part, use in zip(records, uses, strict=True)
+    )
+    return Subsets(*parts)
+
+
+def locate(dataset: DataSet, used: Iterable[Record], root: Path) -> dict[str, File]:
+    """Where each file of the set lies: below FUNDUS_ARCHIVES, else data/archives, else fetched to the latter."""
+    places = [place for record in dataset.records for place in record.files()]
+    kept = root / "data" / "archives"
+    given = os.environ.get(VARIABLE)
+    searched = [root / Path(given).expanduser(), kept] if given else [kept]
+    if given and not searched[0].is_dir():
+        raise FileNotFoundError(f"{searched[0]}: expected a folder, as {VARIABLE} names it, found none")
+    for place in searched:
+        found = _search(dataset, places, place)
+        if found and not (place == kept and _missing(used, found) and _to_fetch(dataset, kept)):
+            _refuse_missing(dataset, used, found, place)
+            return found
+    _fetch(dataset, kept, searched)
+    found = _search(dataset, places, kept)
+    _refuse_missing(dataset, used, found, kept)
+    return found
+
+
+def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> None:
+    """Write each subset to out/<subset>, on all cores; nothing appears under its final name before all are whole."""
+    part = out / ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        jobs = [(part / subset, entry) for subset, entries in subsets.items() for entry in entries]
+        with ProcessPoolExecutor(min(_cores(), len(jobs)), get_context("spawn")) as pool:
+            written = pool.map(_write_entry, *zip(*jobs, strict=True))
+            for _ in tqdm(written, desc="download", total=len(jobs), unit="photograph"):
+                pass
+        for subset, entries in subsets.items():
+            samples.write_table(part / subset, [entry[:3] for entry in entries])
+        for subset in subsets:
+            shutil.rmtree(out / subset, ignore_errors=True)
+            os.replace(part / subset, out / subset)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def hold_out(train: Iterable[Entry], share: float, seed: int) -> dict[str, list[Entry]]:
+    """Training and validation entries: a `share` of the groups is for validation."""
+    train = list(train)
+    try:
+        groups = datasets.split_groups((entry.group for entry in train), share, seed)
+    except ValueError as error:
+        raise ValueError(f"data.validation: {error}") from error
+    return {
+        "train": [entry for entry in train if entry.group not in groups],
+        "validation": [entry for entry in train if entry.group in groups],
+    }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write_entry(root: Path, entry: Entry) -> None:
+    samples.write_eye(root, entry.dataset, entry.load())
+
+
+def _load_phantom(id_: str, seed: int, index: int, height: int, width: int) -> samples.Eye:
+    drawn = phantom.draw(seed, index, height, width)
+    return samples.Eye(id_, f"phantom-{id_}", drawn.image, drawn.truth, drawn.fov, None)
+
+
+def _own_entry(photograph: folder.Photograph) -> Entry:
+    files = [None if path is None else Verified(File(path), None) for path in photograph[2:]]
+    load = partial(_load_files, photograph.id, photograph.group, files, {}, True)
+    return Entry("folder", photograph.id, photograph.group, load)
+
+
+def _public_entry(name: str, record: Record, found: Mapping[str, File], listed: Mapping[str, str]) -> Entry:
+    files = [None if place is None else Verified(found[place], listed.get(place)) for place in record[2:]]
+    return Entry(name, record.id, record.group, partial(_load_files, record.id, record.group, files, listed, False))
+
+
+def _load_files(
+    id_: str, group: str, files: list[Verified | None], listed: Mapping[str, str], upright: bool
+) -> samples.Eye:
+    """The eye with image, truth, FOV and second observer from `files`; the FOV is found where there is none."""
+    image = decode.photograph(_verified_bytes(files[0], listed), str(files[0].file), upright)
+    truth, field, second = (_drawing(file, listed, image, upright) for file in files[1:])
+    try:
+        field = fov.find(image) if field is None else field
+    except ValueError as error:
+        raise ValueError(f"{files[0].file}: {error}") from error
+    if not field.any():
+        raise ValueError(f"{files[2].file}: expected a field of view, got an empty one")
+    return samples.Eye(id_, group, image, truth, field, second)
+
+
+def _drawing(file: Verified | None, listed: Mapping[str, str], image: np.ndarray, upright: bool) -> np.ndarray | None:
+    """The (H, W) bool drawing in `file`, of the size of the image."""
+    if file is None:
+        return None
+    drawing = decode.drawing(_verified_bytes(file, listed), str(file.file), upright)
+    if drawing.shape != image.shape[:2]:
+        expected, got = ("{}x{}".format(*array.shape) for array in (image, drawing))
+        raise ValueError(f"{file.file}: expected {expected} like the image, got {got}")
+    return drawing
+
+
+def _verified_bytes(verified: Verified, listed: Mapping[str, str]) -> bytes:
+    """The content of a file with the expected SHA-256; ValueError where it has another."""
+    content = archives.read(verified.file)
+    digest = hashlib.sha256(content).hexdigest()
+    if verified.sha256 not in (None, digest):
+        other = next((f", which is that of {place}" for place, known in listed.items() if known == digest), "")
+        raise ValueError(
+            f"{verified.file}: expected the official file (SHA-256 {verified.sha256}), got {len(content)} bytes "
+            f"with SHA-256 {digest}{other}"
+        )
+    return content
+
+
+def _search(dataset: DataSet, places: Iterable[str], directory: Path) -> dict[str, File]:
+    """The official files found in the folders and archives of `directory` that have a name of the set."""
+    if not directory.is_dir():
+        return {}
+    ends: dict[str, File] = {}
+    for candidate in sorted(filter(partial(_is_named, dataset), directory.iterdir())):
+        for place, file in sorted(archives.files(candidate), key=lambda pair: len(pair[0].parts)):
+            parts = str(place).casefold().removesuffix(".gz").split("/")
+            for count in range(1, min(len(parts), 3) + 1):
+                ends.setdefault("/".join(parts[-count:]), file)
+    return {place: ends[place.casefold()] for place in places if place.casefold() in ends}
+
+
+def _is_named(dataset: DataSet, path: Path) -> bool:
+    letters = "".join(filter(str.isalnum, archives.stem(path).lower()))
+    return letters in dataset.names and (path.is_dir() or archives.is_archive(path))
+
+
+def _missing(used: Iterable[Record], found: Mapping[str, File]) -> list[str]:
+    return [file for record in used for file in record.files() if file not in found]
+
+
+def _to_fetch(dataset: DataSet, kept: Path) -> list[Download]:
+    """The archives of the official source that are not in `kept`."""
+    return [download for download in dataset.downloads if not (kept / download.file).exists()]
+
+
+def _refuse_missing(dataset: DataSet, used: Iterable[Record], found: Mapping[str, File], place: Path) -> None:
+    missing = _missing(used, found)
+    if not missing:
+        return
+    more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+    reason = f"{place}: expected {missing[0]}{more} of {dataset.name}, missing"
+    if dataset.name == "drive" and all(file.startswith(TEST_TRUTH) for file in missing):
+        reason += f"; {NO_TEST_TRUTH}"
+    raise FileNotFoundError(reason)
+
+
+def _refuse_unknown(dataset: DataSet, listed: Mapping[str, str]) -> None:
+    """ValueError where a file of the set has neither an official hash nor leave to go without."""
+    for file in (file for record in dataset.records for file in record.files()):
+        if file not in listed and file not in dataset.unlisted:
+            manifest = datasets.MANIFESTS / f"{dataset.name}.sha256"
+            raise ValueError(f"{manifest}: expected the SHA-256 of {file}, found none")
+
+
+def _fetch(dataset: DataSet, kept: Path, searched: list[Path]) -> None:
+    """Download the archives of a set to `kept`; FileNotFoundError with the way out where that fails."""
+    absent = f"{dataset.name}: not found in {' or '.join(map(str, searched))}"
+    if not dataset.downloads:
+        raise FileNotFoundError(f"{absent}; {dataset.by_hand}, and put it into {kept}; {TRY_PHANTOM}")
+    for download in _to_fetch(dataset, kept):
+        try:
+            _retrieve(download, kept)
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"{absent}, and not to be had from {download.url} ({type(error).__name__}); put {download.file} into "
+                f"{kept}; {TRY_PHANTOM}"
+            ) from error
+
+
+def _retrieve(download: Download, kept: Path) -> None:
+    """Download one archive, whole or not at all, with a progress bar; OSError or ValueError after `TRIES` tries."""
+    for remaining in reversed(range(TRIES)):
+        try:
+            downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+            pooch.retrieve(download.url, download.sha256, download.file, kept, downloader=downloader)
+            return _check_archive(kept / download.file)
+        except (OSError, ValueError):
+            if not remaining:
+                raise
+            time.sleep(TRIES - remaining)
+
+
+def _check_archive(path: Path) -> None:
+    """ValueError, and the file is deleted, where it is no archive (a log-in page, say)."""
+    try:
+        archives.files(path)
+    except ValueError:
+        path.unlink()
+        raise

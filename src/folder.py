@@ -1,0 +1,102 @@
+"""A user's own photographs: images/, truth/ and optional fov/, second_observer/ and groups.csv."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".gif")
+IGNORED = ("thumbs.db", "desktop.ini")
+
+
+class Photograph(NamedTuple):
+    """One photograph of the folder and its drawings."""
+
+    id: str
+    group: str
+    image: Path
+    truth: Path
+    fov: Path | None
+    second_observer: Path | None
+
+
+def find(root: Path) -> list[Photograph]:
+    """The photographs below `root`, sorted by name; image and drawings have exactly the same name but for the suffix.
+
+    Without groups.csv (columns id,group) each photograph is a group of its own.
+
+    Raises:
+        FileNotFoundError: a folder, an image or a truth is missing, or there are no images.
+        ValueError: two files of one name, a file that is no picture, or a groups.csv that does not fit.
+    """
+    images = _pictures(root / "images")
+    if not images:
+        raise FileNotFoundError(f"{root / 'images'}: expected at least one photograph, found none")
+    truths = _pictures(root / "truth")
+    fovs = _pictures(root / "fov") if (root / "fov").exists() else {}
+    seconds = _pictures(root / "second_observer") if (root / "second_observer").exists() else {}
+    _match(images, truths, root / "truth")
+    if fovs:
+        _match(images, fovs, root / "fov")
+    _refuse_orphans(images, seconds)
+    groups = _groups(root / "groups.csv", set(images))
+    return [
+        Photograph(id_, f"folder-{groups[id_]}", image, truths[id_], fovs.get(id_), seconds.get(id_))
+        for id_, image in sorted(images.items())
+    ]
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """The pictures in `folder` by name without suffix."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: missing; data.folder.path needs the folders images and truth")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in IGNORED:
+            continue
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            raise ValueError(f"{path}: expected pictures only ({', '.join(SUFFIXES)})")
+        if path.stem in found:
+            raise ValueError(f"{path}: expected one file named {path.stem}, got {found[path.stem].name} as well")
+        found[path.stem] = path
+    return found
+
+
+def _match(images: dict[str, Path], drawings: dict[str, Path], folder: Path) -> None:
+    """Refuse an image without a drawing in `folder`, and the reverse."""
+    for id_, image in sorted(images.items()):
+        if id_ not in drawings:
+            raise FileNotFoundError(
+                f"{folder / id_}.*: missing, though there is {image} (the names must be the same but for the suffix)"
+            )
+    _refuse_orphans(images, drawings)
+
+
+def _refuse_orphans(images: dict[str, Path], drawings: dict[str, Path]) -> None:
+    for id_, drawing in sorted(drawings.items()):
+        if id_ not in images:
+            expected = drawing.parent.parent / "images" / f"{id_}.*"
+            raise FileNotFoundError(
+                f"{expected}: missing, though there is {drawing} (the names must be the same but for the suffix)"
+            )
+
+
+def _groups(path: Path, ids: set[str]) -> dict[str, str]:
+    """The group of each photograph."""
+    if not path.exists():
+        return {id_: id_ for id_ in ids}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8, got {error}") from error
+    if any(not row.get("id") or not row.get("group") for row in rows):
+        raise ValueError(f"{path}: expected the columns id,group, filled in every row")
+    listed = [row["id"] for row in rows]
+    for problem, names in (
+        ("an id twice", sorted({id_ for id_ in listed if listed.count(id_) > 1})),
+        ("an id without a photograph in images", sorted(set(listed) - ids)),
+        ("no row for a photograph in images", sorted(ids - set(listed))),
+    ):
+        if names:
+            raise ValueError(f"{path}: expected a row for each photograph, got {problem}: {names[0]}")
+    return {row["id"]: row["group"] for row in rows}

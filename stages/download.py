@@ -1,0 +1,35 @@
+"""Bring the photographs of all data sets to one layout: training, validation and test."""
+
+import sys
+from itertools import chain
+from pathlib import Path
+
+from src import datasets, download
+from src.cli import run
+from src.params import Data, PhantomSection
+from src.root import real_root
+
+
+def main(out: Path, data: Data, phantom: PhantomSection) -> None:
+    """Write out/train, out/validation and out/test; validation is held out of the training images by group."""
+    names = sorted({*data.train, *data.test})
+    found = {name: find(name, data, phantom) for name in names}
+    train = list(chain.from_iterable(found[name].train for name in names if name in data.train))
+    test = list(chain.from_iterable(found[name].test for name in names if name in data.test))
+    datasets.refuse_shared_groups((entry.group for entry in train), (entry.group for entry in test))
+    download.write(out, {**download.hold_out(train, data.validation, data.seed), "test": test})
+
+
+def find(name: str, data: Data, phantom: PhantomSection) -> datasets.Subsets:
+    """The photographs of one data set."""
+    root = real_root(Path.cwd())
+    uses = datasets.Subsets(name in data.train, name in data.test)
+    if name == "phantom":
+        return download.phantoms(phantom.train, phantom.test, phantom.height, phantom.width, phantom.seed)
+    if name == "folder":
+        return download.own(root / Path(data.folder.path).expanduser(), uses, data.folder.test, data.seed)
+    return download.public(name, getattr(data.splits, name), uses, root)
+
+
+if __name__ == "__main__":
+    run(lambda params: main(Path(sys.argv[1]), params.data, params.phantom))
