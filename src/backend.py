@@ -1,0 +1,35 @@
+"""TensorFlow with the settings that a run needs; imported in place of tensorflow by every module that uses it."""
+
+import os
+
+# segmentation_models needs the legacy Keras; both must be set before tensorflow is first imported.
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ["SM_FRAMEWORK"] = "tf.keras"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf
+
+__all__ = ["configure", "strategy", "tf"]
+
+
+def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
+    """Fix threads, seed, determinism and precision for this process, before any tensor is made.
+
+    The number of threads decides the order of sums and so the last bits of the weights. Where GPUs are
+    visible, their memory is taken as needed. `mixed_precision` is float16 on a GPU and bfloat16 on the CPU.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    kind = "mixed_float16" if gpus else "mixed_bfloat16"
+    tf.keras.mixed_precision.set_global_policy(kind if mixed_precision else "float32")
+
+
+def strategy() -> tf.distribute.Strategy:
+    """All visible GPUs where there are several, else the one device there is."""
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()

@@ -1,0 +1,50 @@
+"""Batches of patches for training and validation, read by memory map."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from src.backend import tf
+from src.patches import Patches
+
+
+def order(number: int, seed: int) -> Iterator[int]:
+    """Indices of `number` patches without end: pass after pass, each in an order of its own by (seed, pass)."""
+    turn = 0
+    while True:
+        yield from np.random.default_rng([seed, turn]).permutation(number)
+        turn += 1
+
+
+def _gather(patches: Patches, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image (B, S, S, 3) and target (B, S, S, 2) of truth and fov, uint8."""
+    indices = np.sort(indices)
+    target = np.stack([patches.truth[indices], patches.fov[indices]], axis=-1).astype(np.uint8)
+    return patches.images[indices], target
+
+
+def _dataset(patches: Patches, groups: Iterator[np.ndarray]) -> tf.data.Dataset:
+    side = patches.images.shape[1]
+    signature = (
+        tf.TensorSpec((None, side, side, 3), tf.uint8),
+        tf.TensorSpec((None, side, side, 2), tf.uint8),
+    )
+    read_all = tf.data.Dataset.from_generator(
+        lambda: (_gather(patches, indices) for indices in groups), output_signature=signature
+    )
+    as_float = read_all.map(lambda image, target: (tf.cast(image, tf.float32), tf.cast(target, tf.float32)))
+    return as_float.prefetch(2)
+
+
+def training(patches: Patches, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Endless shuffled batches: image (B, S, S, 3) float32 in 0..255, target (B, S, S, 2) of truth and fov."""
+    indices = order(len(patches.images), seed)
+    endless = (np.fromiter((next(indices) for _ in range(batch_size)), int) for _ in iter(int, 1))
+    return _dataset(patches, endless)
+
+
+def validation(patches: Patches, batch_size: int) -> tf.data.Dataset:
+    """All patches once, in order, as batches like those of `training`; may be run through again."""
+    every = np.arange(len(patches.images))
+    groups = np.split(every, range(batch_size, len(every), batch_size))
+    return _dataset(patches, groups)

@@ -1,0 +1,112 @@
+"""True and false positives and negatives, counted once, and the scores that follow from them."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Counts(NamedTuple):
+    """Pixels by truth and prediction; vessel is positive."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+def count(truth: np.ndarray, predicted: np.ndarray, region: np.ndarray) -> Counts:
+    """Counts over the pixels of `region`; all three (H, W) bool.
+
+    Raises:
+        ValueError: another type or shape.
+
+    >>> t = np.array([[1, 1, 0, 0]], bool)
+    >>> count(t, np.array([[1, 0, 1, 0]], bool), np.array([[1, 1, 1, 0]], bool))
+    Counts(tp=1, fp=1, fn=1, tn=0)
+    """
+    for name, array in (("truth", truth), ("predicted", predicted), ("region", region)):
+        if array.dtype != bool or array.shape != truth.shape:
+            raise ValueError(f"{name}: expected bool of shape {truth.shape}, got {array.dtype} {array.shape}")
+    tp = int(np.count_nonzero(truth & predicted & region))
+    positive, vessel = int(np.count_nonzero(predicted & region)), int(np.count_nonzero(truth & region))
+    return Counts(tp, positive - tp, vessel - tp, int(np.count_nonzero(region)) - positive - vessel + tp)
+
+
+def add(counts: list[Counts]) -> Counts:
+    """The sum of counts: pooling over images.
+
+    >>> add([Counts(1, 2, 3, 4), Counts(1, 0, 0, 1)])
+    Counts(tp=2, fp=2, fn=3, tn=5)
+    """
+    return Counts(*(sum(column) for column in zip(*counts, strict=True)))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def accuracy(c: Counts) -> float:
+    """Share of pixels that are right, (TP + TN) / all; NaN over no pixel."""
+    return _ratio(c.tp + c.tn, sum(c))
+
+
+def precision(c: Counts) -> float:
+    """TP / (TP + FP); NaN when nothing is predicted."""
+    return _ratio(c.tp, c.tp + c.fp)
+
+
+def recall(c: Counts) -> float:
+    """Sensitivity TP / (TP + FN); NaN when there is no vessel."""
+    return _ratio(c.tp, c.tp + c.fn)
+
+
+def specificity(c: Counts) -> float:
+    """TN / (TN + FP); NaN when there is no background."""
+    return _ratio(c.tn, c.tn + c.fp)
+
+
+def dice(c: Counts) -> float:
+    """Dice similarity (F1 score) 2TP / (2TP + FP + FN); NaN when neither map has a vessel.
+
+    >>> dice(Counts(tp=1, fp=1, fn=0, tn=7))
+    0.6666666666666666
+    """
+    return _ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
+
+
+def iou_vessel(c: Counts) -> float:
+    """Intersection over union (Jaccard) of the vessels, TP / (TP + FP + FN); NaN when neither has one."""
+    return _ratio(c.tp, c.tp + c.fp + c.fn)
+
+
+def iou_mean(c: Counts) -> float:
+    """Mean of the IoU of vessels and of background; NaN when either is undefined."""
+    return (iou_vessel(c) + _ratio(c.tn, c.tn + c.fp + c.fn)) / 2
+
+
+def mcc(c: Counts) -> float:
+    """Matthews correlation coefficient, [-1, 1]; NaN when a row or column of the table is empty.
+
+    >>> mcc(Counts(tp=2, fp=0, fn=0, tn=3))
+    1.0
+    """
+    tp, fp, fn, tn = (int(n) for n in c)
+    return _ratio(tp * tn - fp * fn, math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+
+
+SCORES = {
+    "accuracy": accuracy,
+    "f1": dice,
+    "iou_mean": iou_mean,
+    "iou_vessel": iou_vessel,
+    "mcc": mcc,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+}
+
+
+def scores(c: Counts) -> dict[str, float]:
+    """Every score that follows from one table of counts, by its reported name."""
+    return {name: score(c) for name, score in SCORES.items()}

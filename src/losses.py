@@ -1,0 +1,75 @@
+"""Losses of a vessel map, weighted pixel by pixel (0 outside the field of view).
+
+Each takes truth (0 or 1), probability in [0, 1] and weight, three tensors of one shape and float type, and
+returns a scalar. A weight may be any number of pixels, so a loss can also be taken from a histogram.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from src.backend import tf
+
+Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+EPSILON = 1e-7
+
+
+def _weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Mean of `values` by `weight`; 0 where no pixel counts."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weight), tf.reduce_sum(weight))
+
+
+def dice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """1 - (2 sum(p y) + eps) / (sum(p) + sum(y) + eps), sums over the batch (Milletari et al., 3DV 2016)."""
+    overlap = tf.reduce_sum(truth * probability * weight)
+    total = tf.reduce_sum((truth + probability) * weight)
+    return 1.0 - (2.0 * overlap + EPSILON) / (total + EPSILON)
+
+
+def focal_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, alpha: float, gamma: float) -> tf.Tensor:
+    """Mean of - alpha (1 - p)^gamma y log(p) - (1 - alpha) p^gamma (1 - y) log(1 - p) (Lin et al., ICCV 2017).
+
+    `alpha` in [0, 1] weighs the vessel class, `gamma` >= 0 focuses on what is hard; p is kept eps away from 0
+    and 1, which bounds the loss and keeps its gradient finite.
+    """
+    p = tf.clip_by_value(probability, EPSILON, 1.0 - EPSILON)
+    vessel = alpha * tf.pow(1.0 - p, gamma) * truth * tf.math.log(p)
+    background = (1.0 - alpha) * tf.pow(p, gamma) * (1.0 - truth) * tf.math.log(1.0 - p)
+    return _weighted_mean(-vessel - background, weight)
+
+
+def bce_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Mean binary cross-entropy: twice the focal loss at alpha 1/2 and gamma 0."""
+    return 2.0 * focal_loss(truth, probability, weight, alpha=0.5, gamma=0.0)
+
+
+def focal_dice_loss(
+    truth: tf.Tensor,
+    probability: tf.Tensor,
+    weight: tf.Tensor,
+    alpha: float,
+    gamma: float,
+    balance: float | None,
+) -> tf.Tensor:
+    """Focal + Dice, or with a `balance` lambda in [0, 1]: lambda focal + (1 - lambda) Dice."""
+    focal = focal_loss(truth, probability, weight, alpha, gamma)
+    overlap = dice_loss(truth, probability, weight)
+    return focal + overlap if balance is None else balance * focal + (1.0 - balance) * overlap
+
+
+def bce_dice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy + Dice."""
+    return bce_loss(truth, probability, weight) + dice_loss(truth, probability, weight)
+
+
+def get(name: str, alpha: float, gamma: float, balance: float | None) -> Loss:
+    """The loss of that name; ValueError with the known ones for another."""
+    known: dict[str, Loss] = {
+        "focal_dice": partial(focal_dice_loss, alpha=alpha, gamma=gamma, balance=balance),
+        "dice": dice_loss,
+        "focal": partial(focal_loss, alpha=alpha, gamma=gamma),
+        "bce": bce_loss,
+        "bce_dice": bce_dice_loss,
+    }
+    if name not in known:
+        raise ValueError(f"loss.name: expected one of {', '.join(known)}, got {name!r}")
+    return known[name]

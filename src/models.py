@@ -1,0 +1,127 @@
+"""The networks: photograph, prepared, to probability of vessel. The only importer of segmentation_models."""
+
+import json
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from src.backend import tf
+
+import segmentation_models as sm  # isort: skip  (needs what src.backend sets)
+
+ARCHITECTURES = {"unet": sm.Unet, "linknet": sm.Linknet, "fpn": sm.FPN, "pspnet": sm.PSPNet}
+STEP = {"pspnet": 96}  # sides a network takes are multiples of this
+DEFAULT_STEP = 32
+
+
+def _input_form(backbone: str) -> tf.keras.layers.Conv2D:
+    """A fixed 1x1 convolution from RGB in 0..255 to the form that the backbone was trained on.
+
+    The library's own preprocessing is affine (scale, offset and order of channels), so that it is known from
+    its values on black and on three colours.
+    """
+    probe = np.vstack([np.zeros((1, 3)), 255.0 * np.eye(3)]).astype(np.float32).reshape(4, 1, 1, 3)
+    black, *colours = np.asarray(sm.get_preprocessing(backbone)(probe), np.float32).reshape(4, 3)
+    kernel = np.stack([(colour - black) / 255.0 for colour in colours])
+    return tf.keras.layers.Conv2D(
+        filters=3,
+        kernel_size=1,
+        weights=[kernel.reshape(1, 1, 3, 3), black],
+        trainable=False,
+        dtype="float32",
+        name="input_form",
+    )
+
+
+def build(architecture: str, backbone: str, encoder_weights: str | None, size: int) -> tf.keras.Model:
+    """A network from (B, H, W, 3) float32 in 0..255 to (B, H, W, 1) float32 probability.
+
+    H and W are any multiples of 32; with `pspnet`, whose pooling fixes them, they are `size`.
+
+    Args:
+        architecture: unet, linknet, fpn or pspnet.
+        backbone: an encoder of segmentation_models, such as efficientnetb0.
+        encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder.
+        size: side of the training patches in pixels.
+
+    Raises:
+        ValueError: an unknown name, a size that the architecture cannot take, weights that do not fit.
+    """
+    known = sm.get_available_backbone_names()
+    if backbone not in known:
+        raise ValueError(f"model.backbone: expected one of {', '.join(known)}, got {backbone!r}")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"model.architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    step = STEP.get(architecture, DEFAULT_STEP)
+    if size % step:
+        raise ValueError(f"patch.size: expected a multiple of {step} for {architecture}, got {size}")
+    side = size if architecture in STEP else None
+    _check_weights(encoder_weights)
+    try:
+        network = ARCHITECTURES[architecture](
+            backbone,
+            encoder_weights=encoder_weights,
+            classes=1,
+            activation="linear",
+            input_shape=(side, side, 3),
+        )
+    except OSError as error:
+        raise OSError(f"model.encoder_weights: {encoder_weights!r} could not be loaded: {error}") from error
+    image = tf.keras.Input((side, side, 3), name="image")
+    logit = network(_input_form(backbone)(image))
+    probability = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)
+    return tf.keras.Model(image, probability, name=architecture)
+
+
+def _check_weights(encoder_weights: str | None) -> None:
+    if encoder_weights in (None, "imagenet"):
+        return
+    if not Path(encoder_weights).is_file():
+        raise ValueError(
+            f"model.encoder_weights: expected null, imagenet or the path of an .h5, got {encoder_weights!r}"
+        )
+
+
+def in_float32(model: tf.keras.Model) -> tf.keras.Model:
+    """The same network and weights without mixed precision: what is saved predicts alike everywhere."""
+    if tf.keras.mixed_precision.global_policy().name == "float32":
+        return model
+    tf.keras.mixed_precision.set_global_policy("float32")
+    tf.keras.backend.clear_session()
+    config = json.dumps(model.get_config())
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        config = config.replace(f'"{policy}"', '"float32"')
+    copy = tf.keras.Model.from_config(json.loads(config))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def save(model: tf.keras.Model, path: Path) -> None:
+    """Write network and weights as .h5 without the optimizer: the same bytes for the same weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"part_{path.name}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file")  # .keras holds a date
+        tf.keras.models.save_model(model, part, include_optimizer=False, save_format="h5")
+    part.replace(path)
+
+
+def load(path: Path) -> tf.keras.Model:
+    """The network of a file that `save` wrote, not compiled.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a model file, or one with a Lambda layer, which could run code of the file's author.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; run `dvc repro train`")
+    try:
+        with h5py.File(path, "r") as file:
+            config = json.loads(file.attrs["model_config"])
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: expected a model saved as .h5, got {error}") from error
+    if '"class_name": "Lambda"' in json.dumps(config):
+        raise ValueError(f"{path}: expected a model without Lambda layers, got one that runs code of its own")
+    return tf.keras.models.load_model(path, compile=False)

@@ -1,0 +1,50 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from src import batches
+from src.patches import Patches
+
+
+def numbered(number: int, side: int = 4) -> Patches:
+    """Patches in which every pixel of the image, and the truth by its parity, tells the patch's number."""
+    index = np.arange(number)[:, None, None] * np.ones((1, side, side), int)
+    images = np.repeat(index[..., None], 3, axis=-1).astype(np.uint8)
+    return Patches(images, index % 2 == 1, index >= 0)
+
+
+def test_order_goes_through_all_patches_in_each_pass():
+    seen = list(islice(batches.order(7, seed=1), 21))
+    for turn in range(3):
+        assert sorted(seen[7 * turn : 7 * turn + 7]) == list(range(7))
+    assert seen[:7] != seen[7:14]
+
+
+def test_order_depends_on_the_seed_alone():
+    first, again, other = (list(islice(batches.order(50, seed), 50)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_image_and_target_stay_together():
+    for image, target in batches.training(numbered(9), batch_size=4, seed=1).take(5):
+        assert image.shape == (4, 4, 4, 3)
+        assert np.array_equal(image[..., 0] % 2, target[..., 0])
+        assert (target[..., 1] == 1).numpy().all()
+
+
+def test_training_is_endless_and_validation_is_not():
+    assert sum(len(image) for image, _ in batches.training(numbered(3), 2, seed=1).take(10)) == 20
+    assert [len(image) for image, _ in batches.validation(numbered(5), 2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("make", [lambda p: batches.training(p, 3, 1).take(4), lambda p: batches.validation(p, 3)])
+def test_same_batches_when_run_through_again(make):
+    first, again = ([image.numpy() for image, _ in make(numbered(8))] for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_validation_can_be_run_through_twice():
+    data = batches.validation(numbered(5), 2)
+    assert len(list(data)) == len(list(data)) == 3

@@ -1,0 +1,121 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src import backend, batches, losses, training
+from src.backend import tf
+from src.counts import count, scores
+from src.patches import Patches
+
+SCHEDULE = training.Schedule(epochs=3, steps_per_epoch=4, learning_rate=0.01, warmup=0.0, cosine=True, clip_norm=1.0)
+LOSS = losses.get("focal_dice", 0.25, 2.0, None)
+
+
+def drawn(number: int = 6, side: int = 16) -> Patches:
+    rng = np.random.default_rng(1)
+    truth = rng.random((number, side, side)) < 0.3
+    images = np.where(truth[..., None], 60, 180) + rng.integers(-20, 20, (number, side, side, 3))
+    return Patches(images.astype(np.uint8), truth, rng.random(truth.shape) < 0.8)
+
+
+def small_network() -> tf.keras.Model:
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(1)
+    layers = [
+        tf.keras.layers.Rescaling(1 / 36, -128 / 36, input_shape=(None, None, 3)),
+        tf.keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+        tf.keras.layers.Conv2D(1, 1, activation="sigmoid"),
+    ]
+    return tf.keras.Sequential(layers)
+
+
+def fitted(table: Path, schedule: training.Schedule = SCHEDULE, **more: object) -> tf.keras.Model:
+    model, patches = small_network(), drawn()
+    data = batches.training(patches, 2, seed=1), batches.validation(patches, 4)
+    training.fit(model, LOSS, schedule, *data, table, **({"monitor": "f1", "patience": None} | more))
+    return model
+
+
+def read(table: Path) -> list[dict[str, float]]:
+    with table.open(encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_loss_falls_and_every_epoch_has_a_row(tmp_path):
+    fitted(tmp_path / "t.csv", SCHEDULE._replace(epochs=8))
+    rows = read(tmp_path / "t.csv")
+    assert [row["epoch"] for row in rows] == list(range(1, 9))
+    assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
+    assert {"accuracy", "f1", "iou", "mcc", "precision", "recall", "specificity"} <= set(rows[0])
+
+
+def test_same_seed_gives_the_same_weights(tmp_path):
+    one, other = (fitted(tmp_path / "t.csv").get_weights() for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_validation_scores_are_those_of_the_maps_in_the_fov(tmp_path):
+    model, patches = fitted(tmp_path / "t.csv"), drawn()
+    predicted = model(patches.images.astype(np.float32)).numpy()[..., 0] > 0.5
+    expected = scores(count(patches.truth, predicted, patches.fov))
+    last = read(tmp_path / "t.csv")[-1]
+    for name in ("accuracy", "f1", "mcc", "precision", "recall", "specificity"):
+        assert last[f"validation_{name}"] == pytest.approx(expected[name], abs=2e-6)
+    assert last["validation_iou"] == pytest.approx(expected["iou_mean"], abs=2e-6)
+
+
+def test_learning_rate_warms_up_then_decays():
+    rate = training.optimizer(SCHEDULE._replace(epochs=10, steps_per_epoch=10, warmup=0.1))._learning_rate
+    assert float(rate(0)) == 0.0
+    assert float(rate(10)) == pytest.approx(0.01)
+    assert float(rate(55)) == pytest.approx(0.005)
+    assert float(rate(100)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_constant_rate_stays():
+    rate = training.optimizer(SCHEDULE._replace(cosine=False))._learning_rate
+    assert [float(rate(step)) for step in (0, 5, 12)] == pytest.approx([0.01] * 3)
+
+
+def test_patience_restores_the_best_weights(tmp_path):
+    worse = SCHEDULE._replace(epochs=30, learning_rate=3.0, cosine=False, clip_norm=None)
+    model = fitted(tmp_path / "t.csv", worse, patience=3, monitor="loss")
+    rows = read(tmp_path / "t.csv")
+    best = min(range(len(rows)), key=lambda i: rows[i]["validation_loss"])
+    assert len(rows) == best + 1 + 3
+    patches = drawn()
+    probability = model(patches.images.astype(np.float32)).numpy()[..., 0]
+    predicted = scores(count(patches.truth, probability > 0.5, patches.fov))
+    assert predicted["accuracy"] == pytest.approx(rows[best]["validation_accuracy"], abs=2e-6)
+
+
+def test_loss_that_is_no_number_stops_with_one_sentence(tmp_path):
+    def broken(truth, probability, weight):
+        return LOSS(truth, probability, weight) * float("nan")
+
+    model, patches = small_network(), drawn()
+    data = batches.training(patches, 2, seed=1), batches.validation(patches, 4)
+    with pytest.raises(ValueError, match="the loss became nan in epoch 1, step 1"):
+        training.fit(model, broken, SCHEDULE, *data, tmp_path / "t.csv", "f1", None)
+
+
+def test_table_is_written_as_training_goes(tmp_path):
+    table, lengths = tmp_path / "t.csv", []
+
+    class Watch(training.EpochLog):
+        def on_epoch_end(self, epoch, logs):
+            super().on_epoch_end(epoch, logs)
+            lengths.append(len(read(self.path)))
+
+    original, training.EpochLog = training.EpochLog, Watch
+    try:
+        fitted(table)
+    finally:
+        training.EpochLog = original
+    assert lengths == [1, 2, 3]
+
+
+def test_one_device_needs_no_strategy():
+    assert backend.strategy().num_replicas_in_sync == 1
