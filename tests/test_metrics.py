@@ -1,0 +1,99 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from src import metrics
+from src.counts import Counts, count, dice
+
+
+def random_map(seed: int, ties: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth, fov = rng.random((40, 40)) < 0.15, rng.random((40, 40)) < 0.8
+    probability = np.clip(0.3 * truth + 0.6 * rng.random((40, 40)), 0, 1)
+    levels = np.round(probability * 65535).astype(np.uint16)
+    return (levels // 9000 * 9000 if ties else levels), truth, fov
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_areas_agree_with_scikit_learn(seed, ties):
+    levels, truth, fov = random_map(seed, ties)
+    h = metrics.histogram(levels, truth, fov)
+    assert metrics.auc_roc(h) == pytest.approx(sk.roc_auc_score(truth[fov], levels[fov]))
+    assert metrics.auc_pr(h) == pytest.approx(sk.average_precision_score(truth[fov], levels[fov]))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 1 - 1e-9, 1.0])
+def test_counts_above_are_those_of_the_thresholded_map(threshold):
+    levels, truth, fov = random_map(3)
+    predicted = levels / 65535 > threshold
+    assert metrics.counts_above(metrics.histogram(levels, truth, fov), threshold) == count(truth, predicted, fov)
+
+
+def test_level_at_the_threshold_is_not_vessel():
+    levels = np.array([[99, 100, 101]], np.uint16)
+    truth = fov = np.ones((1, 3), bool)
+    assert metrics.counts_above(metrics.histogram(levels, truth, fov), 100 / 65535) == Counts(1, 0, 2, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_threshold_is_the_best_of_all(seed):
+    levels, truth, fov = random_map(seed, ties=seed % 2 == 0)
+    h = metrics.histogram(levels, truth, fov)
+    best = dice(metrics.counts_above(h, metrics.best_threshold(h)))
+    every = [dice(count(truth, levels >= level, fov)) for level in np.unique(levels)]
+    assert best == max(every)
+
+
+def test_best_threshold_without_vessels_is_refused():
+    with pytest.raises(ValueError, match="found none"):
+        metrics.best_threshold(metrics.EMPTY)
+
+
+def test_pixels_outside_the_region_never_count():
+    levels, truth, fov = random_map(1)
+    changed = np.where(fov, levels, 65535 - levels)
+    one, other = metrics.histogram(levels, truth, fov), metrics.histogram(changed, truth ^ ~fov, fov)
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_pooling_is_one_large_image():
+    maps = [random_map(seed) for seed in (1, 2)]
+    pooled = metrics.histogram(*maps[0]) + metrics.histogram(*maps[1])
+    joined = metrics.histogram(*(np.concatenate(pair) for pair in zip(*maps, strict=True)))
+    assert all(np.array_equal(a, b) for a, b in zip(pooled, joined, strict=True))
+
+
+@pytest.mark.parametrize("vessel", [True, False])
+def test_area_over_one_class_is_nan(vessel):
+    levels, _, fov = random_map(1)
+    h = metrics.histogram(levels, np.full_like(fov, vessel), fov)
+    assert math.isnan(metrics.auc_roc(h))
+    assert metrics.auc_pr(h) == 1.0 if vessel else math.isnan(metrics.auc_pr(h))
+
+
+def test_curve_rises_in_threshold_and_falls_in_recall():
+    rows = metrics.curve(metrics.histogram(*random_map(1)))
+    assert rows[0]["threshold"] == 0.0
+    assert all(a["threshold"] < b["threshold"] for a, b in itertools.pairwise(rows))
+    assert all(a["recall"] >= b["recall"] for a, b in itertools.pairwise(rows))
+
+
+def test_mean_over_images_leaves_out_what_is_undefined_and_says_so():
+    rows = [{"f1": 0.5}, {"f1": 0.7}, {"f1": math.nan}]
+    assert metrics.over_images(rows) == pytest.approx({"mean_f1": 0.6, "sd_f1": 0.02**0.5, "n_f1": 2})
+
+
+def test_mean_over_no_defined_image_is_nan():
+    result = metrics.over_images([{"f1": math.nan}])
+    assert math.isnan(result["mean_f1"])
+    assert math.isnan(result["sd_f1"])
+
+
+def test_float_map_is_refused():
+    levels, truth, fov = random_map(1)
+    with pytest.raises(ValueError, match="levels: expected uint16"):
+        metrics.histogram(levels / 65535, truth, fov)
