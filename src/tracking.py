@@ -90,7 +90,13 @@ def gather(project: Path, metrics: Path, examples: Path, params: dict, model: Mo
         json.loads((metrics / "scores.json").read_text(encoding="utf-8")),
         pd.read_csv(metrics / "training.csv"),
         pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str}),
-        {"pipeline": pipeline, "metrics": [metrics], "examples": [examples]},
+        {
+            "pipeline": pipeline,
+            "metrics": [metrics / name for name in TABLES],
+            "metrics/curves": [metrics / "curves"],
+            "metrics/figures": [metrics / "figures"],
+            "examples": [examples],
+        },
         model,
     )
 

@@ -1,0 +1,113 @@
+"""dvc.yaml against the code: what a stage uses is what it declares."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.params import Params
+
+PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
+# How a stage starts and how it reads its parameters: DVC tracks the values themselves.
+EXEMPT = {"src/cli.py", "src/params.py", "src/__init__.py", "stages/__init__.py"}
+DATA_OF_CODE = {"src/datasets.py": {"src/manifests"}}  # files that a module reads beside its imports
+
+
+def imported(path: Path) -> set[Path]:
+    """The files of src that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {Path(*name.split(".")).with_suffix(".py") for name in names if name.split(".")[0] in ("src", "stages")}
+    return {file for file in files if file.is_file()}
+
+
+def code_of(name: str) -> set[str]:
+    """The files of code that a stage runs, transitively."""
+    todo, found = [Path(f"stages/{name}.py")], set()
+    while todo:
+        path = todo.pop()
+        if path not in found and path.as_posix() not in EXEMPT:
+            found.add(path)
+            todo += imported(path)
+    code = {path.as_posix() for path in found}
+    return code.union(*(DATA_OF_CODE.get(file, set()) for file in code))
+
+
+def outs(name: str) -> set[str]:
+    return {next(iter(out)) if isinstance(out, dict) else out for out in STAGES[name].get("outs", [])}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_deps_are_the_transitive_imports(name):
+    declared = {dep for dep in STAGES[name]["deps"] if dep.startswith(("src/", "stages/"))}
+    assert declared == code_of(name)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_are_the_sections_that_the_stage_reads(name):
+    tree = ast.parse(Path(f"stages/{name}.py").read_text(encoding="utf-8"))
+    block = ast.unparse(next(node for node in tree.body if isinstance(node, ast.If)))
+    reads = set(re.findall(r"\bparams\.([a-z_]+(?:\.[a-z_]+)*)", block))
+    if re.search(r"\bparams\b(?!\.)[,)]", block):  # handed over whole
+        reads = set(Params.model_fields)
+    assert set(STAGES[name]["params"]) == reads
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_paths_of_cmd_are_deps_and_outs(name):
+    _, _, module, *paths = STAGES[name]["cmd"].split()
+    assert module == f"stages.{name}"
+    data = {dep for dep in STAGES[name]["deps"] if dep.startswith(("data/", "metrics/"))}
+    for path in paths:
+        assert any(part == path or part.startswith(f"{path}/") for part in data | outs(name)), path
+    for part in data | outs(name):
+        assert any(part == path or part.startswith(f"{path}/") for path in paths), part
+
+
+def test_every_stage_has_a_script_and_a_description():
+    scripts = {path.stem for path in Path("stages").glob("*.py")} - {"__init__"}
+    assert set(STAGES) == scripts
+    assert all(stage["desc"] for stage in STAGES.values())
+
+
+def test_record_is_never_restored_from_the_run_cache():
+    (out,) = STAGES["record"]["outs"]
+    assert next(iter(out.values())) == {"cache": False, "persist": True}
+    assert set(STAGES["record"]["params"]) == set(Params.model_fields)
+
+
+def test_training_and_patching_never_see_a_test_image():
+    for name in ("patch", "augment", "train"):
+        assert not [dep for dep in STAGES[name]["deps"] if dep.startswith("data/raw/test")]
+    assert not [dep for name in ("patch", "augment", "train") for dep in STAGES[name]["params"] if dep == "data"]
+
+
+def test_metrics_and_plots_are_outs_of_a_stage():
+    every = set().union(*(outs(name) for name in STAGES))
+    declared = {*PIPELINE["metrics"]}
+    for plot in PIPELINE["plots"]:
+        declared |= {plot} if isinstance(plot, str) else set(next(iter(plot.values()))["y"])
+    assert declared <= every
+
+
+def test_only_the_backend_imports_tensorflow_first():
+    importers = {
+        path.name
+        for path in Path("src").glob("*.py")
+        if re.search(r"^\s*(import|from) tensorflow", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert importers == {"backend.py"}
+
+
+@pytest.mark.parametrize(("library", "module"), [("mlflow", "tracking.py"), ("segmentation_models", "models.py")])
+def test_library_has_one_importer(library, module):
+    pattern = rf"^\s*(import|from) {library}\b"
+    importers = [p.name for p in Path("src").glob("*.py") if re.search(pattern, p.read_text(encoding="utf-8"), re.M)]
+    assert importers == [module]
