@@ -76,14 +76,14 @@ class Evaluation:
         return result
 
     def write(self, out: Path) -> None:
-        """Write scores.json, per_image.csv and curves/<dataset>.csv (pooled, in the FOV) into the folder `out`."""
-        (out / "curves").mkdir(parents=True, exist_ok=True)
+        """Write scores.json, per_image.csv and curves.csv (by data set, pooled, in the FOV) into the folder `out`."""
+        out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_rounded(self.summary()), indent=2) + "\n"
         (out / "scores.json").write_text(text, encoding="utf-8")
         _write_rows(out / "per_image.csv", self.rows)
-        for (dataset, region), h in self._pooled.items():
-            if region == "fov":
-                _write_rows(out / "curves" / f"{dataset}.csv", metrics.curve(h))
+        pooled = {dataset: h for (dataset, region), h in self._pooled.items() if region == "fov"}
+        curves = [{"dataset": dataset} | row for dataset, h in pooled.items() for row in metrics.curve(h)]
+        _write_rows(out / "curves.csv", curves)
 
 
 def _rounded(value: object) -> object:

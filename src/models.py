@@ -58,30 +58,30 @@ def build(architecture: str, backbone: str, encoder_weights: str | None, size: i
     if size % step:
         raise ValueError(f"patch.size: expected a multiple of {step} for {architecture}, got {size}")
     side = size if architecture in STEP else None
-    _check_weights(encoder_weights)
-    try:
-        network = ARCHITECTURES[architecture](
-            backbone,
-            encoder_weights=encoder_weights,
-            classes=1,
-            activation="linear",
-            input_shape=(side, side, 3),
-        )
-    except OSError as error:
-        raise OSError(f"model.encoder_weights: {encoder_weights!r} could not be loaded: {error}") from error
+    network = _network(architecture, backbone, encoder_weights, side)
     image = tf.keras.Input((side, side, 3), name="image")
     logit = network(_input_form(backbone)(image))
     probability = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)
     return tf.keras.Model(image, probability, name=architecture)
 
 
-def _check_weights(encoder_weights: str | None) -> None:
-    if encoder_weights in (None, "imagenet"):
-        return
-    if not Path(encoder_weights).is_file():
+def _network(architecture: str, backbone: str, encoder_weights: str | None, side: int | None) -> tf.keras.Model:
+    """The library's network, from an image in the backbone's own form to a logit."""
+    if encoder_weights not in (None, "imagenet") and not Path(encoder_weights).is_file():
         raise ValueError(
             f"model.encoder_weights: expected null, imagenet or the path of an .h5, got {encoder_weights!r}"
         )
+    make = ARCHITECTURES[architecture]
+    try:
+        return make(
+            backbone, encoder_weights=encoder_weights, classes=1, activation="linear", input_shape=(side, side, 3)
+        )
+    except Exception as error:
+        # Keras raises Exception itself where a download fails, OSError or ValueError where a file does not fit.
+        if encoder_weights is None or type(error) not in (Exception, OSError, ValueError):
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(f"model.encoder_weights: {encoder_weights!r} could not be loaded: {reason}") from error
 
 
 def in_float32(model: tf.keras.Model) -> tf.keras.Model:

@@ -44,7 +44,7 @@ from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import Schema, TensorSpec  # noqa: E402
 
 PIPELINE = ("params.yaml", "dvc.yaml", "dvc.lock")
-TABLES = ("scores.json", "per_image.csv", "training.csv")
+TABLES = ("scores.json", "per_image.csv", "training.csv", "curves.csv")
 RECORD = "record"  # the stage that calls this; its own entry in dvc.lock is that of the run before
 FINGERPRINT = "fingerprint"
 PACKAGES = ("tensorflow", "tf_keras", "segmentation-models", "numpy", "dvc", "mlflow")
@@ -93,7 +93,6 @@ def gather(project: Path, metrics: Path, examples: Path, params: dict, model: Mo
         {
             "pipeline": pipeline,
             "metrics": [metrics / name for name in TABLES],
-            "metrics/curves": [metrics / "curves"],
             "metrics/figures": [metrics / "figures"],
             "examples": [examples],
         },

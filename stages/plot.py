@@ -16,7 +16,7 @@ def main(test: Path, predictions: Path, metrics: Path, examples: Path, figures: 
     scores = json.loads((metrics / "scores.json").read_text(encoding="utf-8"))
     per_image = pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str})
     datasets = sorted(set(per_image["dataset"]))
-    curves = {dataset: pd.read_csv(metrics / "curves" / f"{dataset}.csv") for dataset in datasets}
+    curves = dict(list(pd.read_csv(metrics / "curves.csv").groupby("dataset")))
     charts = {
         "learning_curves": plots.learning_curves(pd.read_csv(metrics / "training.csv")),
         "roc": plots.roc(curves, scores),

@@ -71,7 +71,7 @@ def test_set_without_second_observer_has_none(evaluation):
 def test_files_hold_the_scores_and_are_the_same_twice(evaluation, tmp_path):
     for name in ("a", "b"):
         evaluation.write(tmp_path / name)
-    names = ["curves/drive.csv", "curves/hrf.csv", "per_image.csv", "scores.json"]
+    names = ["curves.csv", "per_image.csv", "scores.json"]
     assert [(tmp_path / "a" / n).read_bytes() for n in names] == [(tmp_path / "b" / n).read_bytes() for n in names]
     written = json.loads((tmp_path / "a" / "scores.json").read_text(encoding="utf-8"))
     assert written["drive"]["fov"]["f1"] == pytest.approx(evaluation.summary()["drive"]["fov"]["f1"], abs=1e-6)

@@ -65,6 +65,28 @@ def test_unknown_choice_is_named(arguments, said):
         models.build(*arguments)
 
 
+@pytest.mark.parametrize(("architecture", "size"), [("linknet", 64), ("fpn", 64), ("pspnet", 96)])
+def test_every_architecture_maps_an_image_to_a_probability(architecture, size):
+    model = models.build(architecture, "mobilenetv2", None, size)
+    assert model(np.zeros((2, size, size, 3), np.float32)).shape == (2, size, size, 1)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    path = tmp_path / "weights.h5"
+    path.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"model\.encoder_weights: .*weights\.h5' could not be loaded"):
+        models.build("unet", "mobilenetv2", str(path), 64)
+
+
+def test_download_that_fails_is_one_sentence(monkeypatch):
+    def refused(*_, **__):
+        raise Exception("URL fetch failure on https://example.org/weights.h5: None")
+
+    monkeypatch.setitem(models.ARCHITECTURES, "unet", refused)
+    with pytest.raises(ValueError, match=r"model\.encoder_weights: 'imagenet' could not be loaded: URL fetch failure"):
+        models.build("unet", "mobilenetv2", "imagenet", 64)
+
+
 def test_missing_model_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.h5: missing"):
         models.load(tmp_path / "model.h5")

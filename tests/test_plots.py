@@ -23,7 +23,7 @@ def history(epochs=3):
 
 
 def curve():
-    """curves/<dataset>.csv with four thresholds."""
+    """The rows of one data set in curves.csv, with four thresholds."""
     return pd.DataFrame(
         {
             "threshold": [0.1, 0.4, 0.6, 0.9],
@@ -210,9 +210,9 @@ def test_saved_figure_has_the_same_bytes_whatever_the_users_settings(tmp_path):
 
 def test_stage_draws_every_chart_and_example(tmp_path):
     metrics, raw = tmp_path / "metrics", tmp_path / "test"
-    (metrics / "curves").mkdir(parents=True)
+    metrics.mkdir(parents=True)
     history().to_csv(metrics / "training.csv", index=False)
-    curve().to_csv(metrics / "curves" / "drive.csv", index=False)
+    curve().assign(dataset="drive").to_csv(metrics / "curves.csv", index=False)
     per_image([0.7, 0.9]).to_csv(metrics / "per_image.csv", index=False)
     (metrics / "scores.json").write_text(json.dumps(scores()))
     picture = example()

@@ -33,14 +33,13 @@ def git(folder, *arguments):
 def write_project(folder: Path) -> None:
     """A git repository with the files of a finished run; one score is undefined."""
     (folder / "metrics" / "figures").mkdir(parents=True)
-    (folder / "metrics" / "curves").mkdir()
     (folder / "data" / "examples").mkdir(parents=True)
     scores = {"threshold": 0.4, "drive": {"images": 1, "fov": {"f1": 0.8, "mcc": None}}}
     (folder / "metrics" / "scores.json").write_text(json.dumps(scores))
     (folder / "metrics" / "training.csv").write_text("epoch,loss,validation_loss\n1,0.9,\n2,0.7,0.8\n")
     (folder / "metrics" / "per_image.csv").write_text("dataset,id,group,f1,mcc\ndrive,01,a,0.8,\n")
     (folder / "metrics" / "figures" / "roc.png").write_bytes(b"chart")
-    (folder / "metrics" / "curves" / "drive.csv").write_text("threshold,recall\n0.5,0.8\n")
+    (folder / "metrics" / "curves.csv").write_text("dataset,threshold,recall\ndrive,0.5,0.8\n")
     (folder / "data" / "examples" / "drive_best.png").write_bytes(b"panel")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (folder / "dvc.yaml").write_text("stages: {}\n")
@@ -158,7 +157,7 @@ def test_tags_name_data_code_machine_and_experiment(run, project):
 def test_files_are_kept_beside_the_database(run_id, client, project):
     expected = {
         *(f"pipeline/{name}" for name in tracking.PIPELINE),
-        *(f"metrics/{name}" for name in (*tracking.TABLES, "curves/drive.csv", "figures/roc.png")),
+        *(f"metrics/{name}" for name in (*tracking.TABLES, "figures/roc.png")),
         "examples/drive_best.png",
         "per_image.json",
     }
