@@ -1,6 +1,7 @@
 """Batches of patches for training and validation, read by memory map."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -23,14 +24,14 @@ def _gather(patches: Patches, indices: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return patches.images[indices], target
 
 
-def _dataset(patches: Patches, groups: Iterator[np.ndarray]) -> tf.data.Dataset:
+def _dataset(patches: Patches, groups: Callable[[], Iterable[np.ndarray]]) -> tf.data.Dataset:
     side = patches.images.shape[1]
     signature = (
         tf.TensorSpec((None, side, side, 3), tf.uint8),
         tf.TensorSpec((None, side, side, 2), tf.uint8),
     )
     read_all = tf.data.Dataset.from_generator(
-        lambda: (_gather(patches, indices) for indices in groups), output_signature=signature
+        lambda: (_gather(patches, indices) for indices in groups()), output_signature=signature
     )
     as_float = read_all.map(lambda image, target: (tf.cast(image, tf.float32), tf.cast(target, tf.float32)))
     return as_float.prefetch(2)
@@ -38,13 +39,17 @@ def _dataset(patches: Patches, groups: Iterator[np.ndarray]) -> tf.data.Dataset:
 
 def training(patches: Patches, batch_size: int, seed: int) -> tf.data.Dataset:
     """Endless shuffled batches: image (B, S, S, 3) float32 in 0..255, target (B, S, S, 2) of truth and fov."""
-    indices = order(len(patches.images), seed)
-    endless = (np.fromiter((next(indices) for _ in range(batch_size)), int) for _ in iter(int, 1))
-    return _dataset(patches, endless)
+
+    def groups() -> Iterator[np.ndarray]:
+        indices = order(len(patches.images), seed)
+        while True:
+            yield np.fromiter(islice(indices, batch_size), int)
+
+    return _dataset(patches, groups)
 
 
 def validation(patches: Patches, batch_size: int) -> tf.data.Dataset:
     """All patches once, in order, as batches like those of `training`; may be run through again."""
     every = np.arange(len(patches.images))
     groups = np.split(every, range(batch_size, len(every), batch_size))
-    return _dataset(patches, groups)
+    return _dataset(patches, lambda: groups)

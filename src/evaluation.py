@@ -1,6 +1,5 @@
 """From probability maps to the tables that are reported: image by image, and pooled by data set."""
 
-import csv
 import json
 import math
 from collections import defaultdict
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src import metrics, samples
+from src import files, metrics, samples
 from src.backend import tf
 from src.counts import Counts, add, count, scores
 from src.losses import Loss
@@ -77,9 +76,7 @@ class Evaluation:
 
     def write(self, out: Path) -> None:
         """Write scores.json, per_image.csv and curves.csv (by data set, pooled, in the FOV) into the folder `out`."""
-        out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_rounded(self.summary()), indent=2) + "\n"
-        (out / "scores.json").write_text(text, encoding="utf-8")
+        files.write_text(out / "scores.json", json.dumps(_rounded(self.summary()), indent=2) + "\n")
         _write_rows(out / "per_image.csv", self.rows)
         pooled = {dataset: h for (dataset, region), h in self._pooled.items() if region == "fov"}
         curves = [{"dataset": dataset} | row for dataset, h in pooled.items() for row in metrics.curve(h)]
@@ -97,7 +94,5 @@ def _rounded(value: object) -> object:
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
     """Write rows under the columns of the first; an undefined or missing value is an empty cell."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0], restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(_rounded, rows))  # None is written as an empty cell
+    columns = list(rows[0])
+    files.write_rows(path, [columns, *([_rounded(row.get(column)) for column in columns] for row in rows)])

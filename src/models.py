@@ -1,5 +1,6 @@
 """The networks: photograph, prepared, to probability of vessel. The only importer of segmentation_models."""
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from src import files
 from src.backend import tf
 
 import segmentation_models as sm  # isort: skip  (needs what src.backend sets)
@@ -99,13 +101,15 @@ def in_float32(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def save(model: tf.keras.Model, path: Path) -> None:
-    """Write network and weights as .h5 without the optimizer: the same bytes for the same weights."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"part_{path.name}")
-    with warnings.catch_warnings():
+    """Write network and weights as .h5 without the optimizer: the same bytes for the same weights.
+
+    It is made in memory first: HDF5 crashes the process where a disk is full.
+    """
+    content = io.BytesIO()
+    with warnings.catch_warnings(), h5py.File(content, "w") as file:
         warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file")  # .keras holds a date
-        tf.keras.models.save_model(model, part, include_optimizer=False, save_format="h5")
-    part.replace(path)
+        tf.keras.models.save_model(model, file, include_optimizer=False, save_format="h5")
+    files.write_bytes(path, content.getvalue())
 
 
 def load(path: Path) -> tf.keras.Model:

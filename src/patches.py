@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
+from tokenize import TokenError
 from typing import NamedTuple
 
 import numpy as np
@@ -125,6 +126,9 @@ def read(folder: Path) -> Patches:
         ValueError: a file is no array, or the three do not fit together.
     """
     patches = Patches(*(_read(folder / f"{kind}.npy") for kind in Patches._fields))
+    if patches.images.dtype != np.uint8 or patches.images.ndim != 4 or not len(patches.images):
+        found = f"{patches.images.shape} {patches.images.dtype}"
+        raise ValueError(f"{folder / 'images'}.npy: expected at least one patch (N, s, s, 3) uint8, got {found}")
     expected = (patches.images.shape[:3], np.dtype(bool))
     for kind in ("truth", "fov"):
         array = getattr(patches, kind)
@@ -217,6 +221,6 @@ def _read(path: Path) -> np.ndarray:
     if not path.exists():
         raise FileNotFoundError(f"{path}: missing; run the stage that makes it with `dvc repro`")
     try:
-        return np.load(path, mmap_mode="r")
-    except ValueError as error:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # what NumPy raises over a damaged header
         raise ValueError(f"{path}: expected a whole .npy array, got {error}") from error

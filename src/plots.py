@@ -1,29 +1,24 @@
-"""The figures: one function each, from tables and arrays to a matplotlib Figure.
+"""The charts: one function each, from the tables of a run to a matplotlib Figure; `save` writes any figure.
 
 Tables are those of `metrics/`; scores are taken in the field of view (FOV). Nothing touches pyplot or the user's
 matplotlib settings, and the colours are those of Okabe and Ito (2008), which the colour-blind can tell apart.
 """
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
-GREY, LIGHT = "#767676", "#D9D9D9"
-OUTCOMES = {"hit": BLACK, "miss": VERMILION, "false alarm": SKY}
-OUTSIDE = LIGHT  # of the FOV, in the comparison
-VIEWS = ("photograph", "truth", "probability", "comparison")
-ONE = 65535  # the level of probability 1 in a prediction on disk
+from src import files
+
+SKY, BLUE, VERMILION, GREY = "#56B4E9", "#0072B2", "#D55E00", "#767676"
 STYLE = {
     **{key: value for key, value in mpl.rcParamsDefault.items() if key.split(".")[0] not in ("backend", "toolbar")},
     "font.size": 10.0,
@@ -49,7 +44,6 @@ HISTORY = {
     "specificity": "Specificity",
 }
 FEW_EPOCHS = 40  # up to here each epoch gets a dot
-LARGEST = 480  # pixels, the longer side of a picture in an example: keeps the file small
 FEW_IMAGES = 8  # fewer bars are as slim as these
 MANY_IMAGES = 60  # more bars have no room for text
 LONGEST_ID = 20  # characters shown
@@ -57,26 +51,12 @@ ISO_F1 = (0.5, 0.6, 0.7, 0.8, 0.9)
 styled = mpl.rc_context(STYLE)
 
 
-class Example(NamedTuple):
-    """One test image: image (H, W, 3) uint8; truth, predicted, fov (H, W) bool; probability (H, W) float."""
-
-    image: np.ndarray
-    truth: np.ndarray
-    probability: np.ndarray
-    predicted: np.ndarray
-    fov: np.ndarray
-
-
-def picture(image: np.ndarray, truth: np.ndarray, fov: np.ndarray, levels: np.ndarray, threshold: float) -> Example:
-    """An example from its pictures and the prediction on disk, `levels` (H, W) uint16."""
-    return Example(image, truth, levels / ONE, levels > threshold * ONE, fov)
-
-
 def save(figure: Figure, path: Path, dpi: int) -> None:
     """Write the figure as a PNG without program name or date: the same figure gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(path, dpi=dpi, metadata={"Software": None})
+        figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    files.write_bytes(path, content.getvalue())
 
 
 @styled
@@ -108,7 +88,7 @@ def roc(curves: dict[str, pd.DataFrame], scores: dict) -> Figure:
     figure, panels = _squares(len(curves))
     for axes, (dataset, curve) in zip(panels, curves.items(), strict=True):
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
-        label = f"model, AUC {_number(scores[dataset]['fov']['auc_roc'])}"
+        label = f"model, AUC {number(scores[dataset]['fov']['auc_roc'])}"
         corners = [1, *curve["false_positive_rate"], 0], [1, *curve["recall"], 0]
         axes.plot(*corners, color=BLUE, lw=1.8, label=label, clip_on=False)
         for name, marker, point in _points(scores, dataset):
@@ -132,11 +112,11 @@ def precision_recall(curves: dict[str, pd.DataFrame], scores: dict) -> Figure:
     figure, panels = _squares(len(curves))
     for axes, (dataset, curve) in zip(panels, curves.items(), strict=True):
         _iso_f1(axes)
-        label = f"model, AUC {_number(scores[dataset]['fov']['auc_pr'])}"
+        label = f"model, AUC {number(scores[dataset]['fov']['auc_pr'])}"
         axes.plot(curve["recall"], curve["precision"], color=BLUE, lw=1.8, label=label, clip_on=False)
         for name, marker, point in _points(scores, dataset):
             if point["precision"] is not None and point["recall"] is not None:
-                text = f"{name} (F1 {_number(point['f1'])})"
+                text = f"{name} (F1 {number(point['f1'])})"
                 axes.plot(point["recall"], point["precision"], label=text, **marker)
         axes.set(title=dataset, xlabel="recall (sensitivity)", ylabel="precision")
         axes.legend(loc="lower left")
@@ -160,113 +140,28 @@ def confusion(per_image: pd.DataFrame, threshold: float) -> Figure:
 def per_image_f1(per_image: pd.DataFrame) -> Figure:
     """F1 of each test image in the FOV, worst first: model as bars, second observer as diamonds, their means."""
     datasets = sorted(set(per_image["dataset"]))
-    widest = max(len(_f1(per_image, dataset, "model")) for dataset in datasets)
+    widest = max(len(f1_by_image(per_image, dataset, "model")) for dataset in datasets)
     longest = min(max(map(len, per_image["id"])), LONGEST_ID)
     size = (float(np.clip(2 + 0.32 * widest, 8, 18)), 0.4 + (3.3 + 0.06 * longest) * len(datasets))
     figure = Figure(figsize=size, layout="constrained")
     for axes, dataset in zip(figure.subplots(len(datasets), 1, squeeze=False).flat, datasets, strict=True):
-        model = _f1(per_image, dataset, "model").sort_values(kind="stable")
-        observer = _f1(per_image, dataset, "second_observer").reindex(model.index)
+        model = f1_by_image(per_image, dataset, "model").sort_values(kind="stable")
+        observer = f1_by_image(per_image, dataset, "second_observer").reindex(model.index)
         _bars(axes, model, observer)
         axes.set_title(dataset)
     figure.suptitle("F1 score of each test image in the field of view")
     return figure
 
 
-@styled
-def example(picture: Example, zoom: int, title: str) -> Figure:
-    """Photograph, truth, probability and comparison of one test image, and a detail of `zoom` pixels of each.
-
-    The detail is the square with the most errors; of equals, the uppermost, then the leftmost.
-    """
-    rows, columns = worst_window((picture.truth != picture.predicted) & picture.fov, zoom)
-    detail = Example(*(array[rows, columns] for array in picture))
-    height, width = picture.truth.shape
-    figure = Figure(figsize=(13.6, 1.2 + 3.35 * (height / width + 1)), layout="constrained")
-    whole, enlarged = figure.subplots(2, 4, gridspec_kw={"height_ratios": [height / width, 1]})
-    for axes, drawn, name in zip(whole, _drawn(picture), VIEWS, strict=True):
-        axes.imshow(_shrink(drawn), extent=(0, width, height, 0), cmap="gray", vmin=0, vmax=1)
-        axes.add_patch(_outline(rows, columns))
-        axes.spines[:].set_visible(False)
-        axes.set_title(name)
-    for axes, part in zip(enlarged, _drawn(detail), strict=True):
-        axes.imshow(_shrink(part), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.spines[:].set(visible=True, color=ORANGE, lw=1.6)
-    for axes in (*whole, *enlarged):
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
-    colours = {**OUTCOMES, "background": "white", "outside the field of view": OUTSIDE}
-    handles = [Patch(fc=colour, ec=GREY, lw=0.5, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=11)
-    figure.suptitle(title, fontsize=13)
-    return figure
+def f1_by_image(per_image: pd.DataFrame, dataset: str, observer: str) -> pd.Series:
+    """F1 in the FOV by image id, NaN where it is undefined."""
+    table = _select(per_image, observer)
+    return table[table["dataset"] == dataset].set_index("id")["f1"].astype(float)
 
 
-def best_median_worst(per_image: pd.DataFrame, dataset: str) -> dict[str, str]:
-    """The ids of the images with the best, median and worst F1 of the model in the FOV; of equals, the first id.
-
-    Images without an F1 do not count; where no image has one, the answer is empty. The median of an even number
-    is the better of the two in the middle.
-    """
-    f1 = _f1(per_image, dataset, "model").dropna().sort_index().sort_values(ascending=False, kind="stable")
-    if f1.empty:
-        return {}
-    ids = list(f1.index)
-    return {"best": ids[0], "median": ids[(len(ids) - 1) // 2], "worst": ids[-1]}
-
-
-def example_title(per_image: pd.DataFrame, dataset: str, rank: str, id_: str) -> str:
-    """What an example shows: data set, image, rank among how many, F1 of the model and of the second observer."""
-    f1, observer = _f1(per_image, dataset, "model"), _f1(per_image, dataset, "second_observer")
-    title = f"{dataset} {id_}: {rank} of {f1.notna().sum()} test images, F1 {_number(f1[id_])} in the field of view"
-    return title if id_ not in observer else f"{title} (second observer {_number(observer[id_])})"
-
-
-def worst_window(errors: np.ndarray, size: int) -> tuple[slice, slice]:
-    """Rows and columns of the square of `size` pixels (or less in a smaller picture) with the most errors.
-
-    >>> worst_window(np.array([[0, 0, 0, 0], [0, 0, 1, 1]], bool), 2)
-    (slice(0, 2, None), slice(2, 4, None))
-    """
-    height, width = (min(size, side) for side in errors.shape)
-    sums = cv2.integral(errors.astype(np.uint8))
-    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    top, left = (int(i) for i in np.unravel_index(np.argmax(inside), inside.shape))
-    return slice(top, top + height), slice(left, left + width)
-
-
-def compare(picture: Example) -> np.ndarray:
-    """Hits, misses and false alarms in the colours of OUTCOMES on white, (H, W, 3) uint8; outside the FOV grey."""
-    drawn = np.full((*picture.truth.shape, 3), 255, np.uint8)
-    drawn[picture.truth & picture.predicted] = _rgb(OUTCOMES["hit"])
-    drawn[picture.truth & ~picture.predicted] = _rgb(OUTCOMES["miss"])
-    drawn[~picture.truth & picture.predicted] = _rgb(OUTCOMES["false alarm"])
-    drawn[~picture.fov] = _rgb(OUTSIDE)
-    return drawn
-
-
-def _outline(rows: slice, columns: slice) -> Rectangle:
-    """The frame of a window."""
-    size = columns.stop - columns.start, rows.stop - rows.start
-    return Rectangle((columns.start, rows.start), *size, fill=False, ec=ORANGE, lw=1.6, clip_on=False)
-
-
-def _drawn(picture: Example) -> tuple[np.ndarray, ...]:
-    """The four pictures of a row in an example."""
-    return picture.image, picture.truth.astype(np.float32), picture.probability, compare(picture)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return tuple(bytes.fromhex(colour[1:]))
-
-
-def _shrink(picture: np.ndarray) -> np.ndarray:
-    """The picture with its longer side at most LARGEST pixels."""
-    scale = LARGEST / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+def number(score: float | None) -> str:
+    """A score as text, three digits; "undefined" where there is none."""
+    return "undefined" if score is None or np.isnan(score) else f"{score:.3f}"
 
 
 def _squares(count: int) -> tuple[Figure, list[Axes]]:
@@ -329,7 +224,7 @@ def _bars(axes: Axes, model: pd.Series, observer: pd.Series) -> None:
     axes.bar(places, model, color=SKY, width=0.8 * min(1, len(model) / FEW_IMAGES))
     legible = len(model) <= MANY_IMAGES
     for place, f1 in zip(places, model if legible else [], strict=legible):
-        axes.text(place, 0.02, _number(f1), rotation=90, ha="center", va="bottom", fontsize=8)
+        axes.text(place, 0.02, number(f1), rotation=90, ha="center", va="bottom", fontsize=8)
     handles = [_mean_line(axes, model, "model", BLUE, "-")]
     if observer.notna().any():
         axes.plot(places, observer, ls="", marker="D", ms=5, color=VERMILION, mec="white", mew=0.6, zorder=4,
@@ -345,8 +240,8 @@ def _bars(axes: Axes, model: pd.Series, observer: pd.Series) -> None:
 
 def _mean_line(axes: Axes, f1: pd.Series, name: str, colour: str, style: str) -> Line2D:
     """Draw the mean over the images that have an F1; its legend tells over how many."""
-    mean, number = f1.mean(), f1.notna().sum()
-    label = f"{name}\nmean {_number(mean)}, n = {number}"
+    mean, count = f1.mean(), f1.notna().sum()
+    label = f"{name}\nmean {number(mean)}, n = {count}"
     line = Line2D([], [], color=colour, ls=style, marker="s" if name == "model" else "D", ms=6, label=label)
     line.set(markerfacecolor=SKY if name == "model" else colour, markeredgecolor="none")
     if not np.isnan(mean):
@@ -356,16 +251,6 @@ def _mean_line(axes: Axes, f1: pd.Series, name: str, colour: str, style: str) ->
 
 def _select(per_image: pd.DataFrame, observer: str) -> pd.DataFrame:
     return per_image[(per_image["observer"] == observer) & (per_image["region"] == "fov")]
-
-
-def _f1(per_image: pd.DataFrame, dataset: str, observer: str) -> pd.Series:
-    """F1 in the FOV by image id, NaN where it is undefined."""
-    table = _select(per_image, observer)
-    return table[table["dataset"] == dataset].set_index("id")["f1"].astype(float)
-
-
-def _number(score: float | None) -> str:
-    return "undefined" if score is None or np.isnan(score) else f"{score:.3f}"
 
 
 def _percent(share: float) -> str:

@@ -13,15 +13,15 @@ class Predictor:
     """A network, ready to map prepared images of any size to probabilities.
 
     An image is predicted whole where its sides are at most `tile` pixels, else in tiles that overlap by
-    `overlap` pixels and are blended smoothly. With `flips`, the mean over the four flips of each is taken.
-    `batch_size` flips are predicted at once.
+    `overlap` pixels, at most half of them, and are blended smoothly. With `flips`, the mean over the four flips of
+    each is taken. `batch_size` flips are predicted at once.
     """
 
     def __init__(self, model: tf.keras.Model, tile: int, overlap: int, flips: bool, batch_size: int) -> None:
         """Take the network; one with an input of fixed size takes tiles of that size."""
         self.whole = model.input_shape[1] is None
         self.tile = tile if self.whole else model.input_shape[1]
-        self.stride = max(self.tile - overlap, 1)
+        self.stride = self.tile - min(overlap, self.tile // 2)
         self.flips = FLIPS if flips else FLIPS[:1]
         self.batch_size = batch_size
         self.forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)

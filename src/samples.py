@@ -7,12 +7,13 @@ Files hold 0 and 255, memory holds bool; converted here and nowhere else.
 """
 
 import csv
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from src import files
 
 TABLE = "samples.csv"
 COLUMNS = ("dataset", "id", "group")
@@ -112,7 +113,10 @@ def find(root: Path) -> list[Sample]:
     if not table.exists():
         raise FileNotFoundError(f"{table}: missing; run `dvc repro download`")
     with table.open(newline="", encoding="utf-8") as file:
-        rows = sorted(tuple(row[column] for column in COLUMNS) for row in csv.DictReader(file))
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {reader.fieldnames}")
+        rows = sorted(tuple(row.values()) for row in reader)
     if not rows:
         raise ValueError(f"{table}: expected at least one sample, found none")
     found = [Sample(dataset, id_, group, root / dataset) for dataset, id_, group in rows]
@@ -135,11 +139,7 @@ def write_eye(root: Path, dataset: str, eye: Eye) -> None:
 
 def write_table(root: Path, rows: list[tuple[str, str, str]]) -> None:
     """Write samples.csv from rows (dataset, id, group), sorted."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / TABLE).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(rows))
+    files.write_rows(root / TABLE, [COLUMNS, *sorted(rows)])
 
 
 def _read(path: Path, flags: int) -> np.ndarray:
@@ -152,7 +152,4 @@ def _read(path: Path, flags: int) -> np.ndarray:
 
 
 def _write(path: Path, picture: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    os.replace(part, path)
+    files.write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())

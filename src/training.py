@@ -1,12 +1,12 @@
 """Compile and fit a network; a row of scores an epoch."""
 
-import csv
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
+from src import files
 from src.backend import tf
 from src.counts import Counts, accuracy, dice, iou_mean, mcc, precision, recall, specificity
 from src.losses import Loss
@@ -63,20 +63,18 @@ class PixelCounts(tf.keras.metrics.Metric):
 
 
 class EpochLog(tf.keras.callbacks.Callback):
-    """Turns counts into scores, appends a row an epoch to a CSV file, stops at a loss that is no number."""
+    """Turns counts into scores, adds a row an epoch to a CSV file, stops at a loss that is no number."""
 
     def __init__(self, path: Path) -> None:
         """Begin the table at `path`."""
         super().__init__()
         self.path = path
         self.epoch = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        header = ("epoch", "learning_rate", *COLUMNS, *(f"validation_{name}" for name in COLUMNS))
-        self._write("w", header)
+        self.rows = [("epoch", "learning_rate", *COLUMNS, *(f"validation_{name}" for name in COLUMNS))]
 
-    def _write(self, mode: str, row: tuple) -> None:
-        with self.path.open(mode, newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(row)
+    def write(self) -> None:
+        """Write the table as far as it goes."""
+        files.write_rows(self.path, self.rows)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Remember which epoch runs."""
@@ -98,7 +96,11 @@ class EpochLog(tf.keras.callbacks.Callback):
             logs.update({prefix + name: score(counts) for name, score in SCORES.items()})
             row += [f"{logs[prefix + name]:.6f}" for name in COLUMNS]
         rate = self.model.optimizer.learning_rate
-        self._write("a", (epoch + 1, f"{float(rate):.6g}", *row))
+        self.rows.append((epoch + 1, f"{float(rate):.6g}", *row))
+        try:
+            self.write()
+        except OSError as error:  # no reason to lose the weights: the next epoch tries again
+            tqdm.write(f"warning: the row of epoch {epoch + 1} is not written yet: {error}")
 
 
 class Progress(tf.keras.callbacks.Callback):
@@ -154,8 +156,8 @@ def fit(
     table: Path,
     monitor: str,
     patience: int | None,
-) -> None:
-    """Train `model` in place; a row an epoch goes to the CSV file `table` as it ends.
+) -> EpochLog:
+    """Train `model` in place; a row an epoch goes to the CSV file `table` as it ends. Returns the table's log.
 
     With `patience`, training stops after that many epochs without a better validation score `monitor`, and the
     best weights are restored; without, the last weights stay.
@@ -164,7 +166,8 @@ def fit(
         ValueError: the loss became NaN or infinite.
     """
     model.compile(optimizer=optimizer(schedule), loss=in_fov(loss), metrics=[PixelCounts()])
-    callbacks = [EpochLog(table), Progress(schedule)]
+    log = EpochLog(table)
+    callbacks = [log, Progress(schedule)]
     if patience is not None:
         callbacks.append(
             tf.keras.callbacks.EarlyStopping(
@@ -182,3 +185,4 @@ def fit(
         callbacks=callbacks,
         verbose=0,
     )
+    return log

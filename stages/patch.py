@@ -1,13 +1,12 @@
 """Cut the prepared training and validation photographs into patches."""
 
-import csv
 import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from src import patches, preprocess, samples
+from src import files, patches, preprocess, samples
 from src.cli import run
 from src.params import Patch, Preprocess
 
@@ -58,11 +57,10 @@ def _prepare(sample: samples.Sample, preparation: Preprocess) -> patches.Patches
 
 def _write_table(path: Path, found: list[samples.Sample], corners: list[np.ndarray]) -> None:
     """Write a row a patch: where the upper left corner of its size x size centre lies."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("dataset", "id", "row", "column"))
-        for sample, places in zip(found, corners, strict=True):
-            writer.writerows((sample.dataset, sample.id, *place) for place in places.tolist())
+    rows = [
+        (sample.dataset, sample.id, *place) for sample, every in zip(found, corners, strict=True) for place in every
+    ]
+    files.write_rows(path, [("dataset", "id", "row", "column"), *rows])
 
 
 if __name__ == "__main__":

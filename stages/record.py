@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from src import preprocess, samples, tracking
+from src import files, preprocess, samples, tracking
 from src.cli import run
 from src.params import Params
 from src.root import real_root
@@ -24,8 +24,7 @@ def main(
         network = tracking.Model(model, prepared.image)
     result = tracking.gather(project, metrics, examples, params.model_dump(), network)
     run_id = tracking.record(result, params.record.experiment, real_root(project))
-    recorded.parent.mkdir(parents=True, exist_ok=True)
-    recorded.write_text(result.tags[tracking.FINGERPRINT] + "\n", encoding="utf-8")
+    files.write_text(recorded, result.tags[tracking.FINGERPRINT] + "\n")
     return run_id
 
 

@@ -24,7 +24,7 @@ def main(
     )
     with backend.strategy().scope():
         network = models.build(**model.model_dump(), size=pool.images.shape[1])
-        training.fit(
+        log = training.fit(
             network,
             losses.get(**loss.model_dump()),
             schedule,
@@ -35,6 +35,7 @@ def main(
             train.patience,
         )
     models.save(models.in_float32(network), model_file)
+    log.write()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def test_training_is_endless_and_validation_is_not():
 
 @pytest.mark.parametrize("make", [lambda p: batches.training(p, 3, 1).take(4), lambda p: batches.validation(p, 3)])
 def test_same_batches_when_run_through_again(make):
-    first, again = ([image.numpy() for image, _ in make(numbered(8))] for _ in range(2))
+    data = make(numbered(8))
+    first, again = ([image.numpy() for image, _ in data] for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 

@@ -51,17 +51,6 @@ def per_image(f1, dataset="drive", observer="model"):
     return pd.DataFrame(rows)
 
 
-def example(height=60, width=80):
-    """A cross of vessels of which the lower half is missed, and one false alarm."""
-    truth = np.zeros((height, width), bool)
-    truth[height // 2] = truth[:, width // 2] = True
-    probability = truth * 0.9
-    probability[height // 2 + 5 :] = 0.1
-    probability[2, 3] = 0.8
-    image = np.full((height, width, 3), (200, 90, 40), np.uint8)
-    return plots.Example(image, truth, probability, probability > 0.5, np.ones((height, width), bool))
-
-
 def labels(figure: Figure) -> list[str]:
     """All entries of all legends of the axes."""
     return [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
@@ -133,73 +122,6 @@ def test_per_image_bars_of_odd_sets_can_be_drawn(f1):
     assert draw(plots.per_image_f1(table))
 
 
-@pytest.mark.parametrize(
-    ("f1", "expected"),
-    [
-        ([0.7, 0.9, 0.8], {"best": "02", "median": "03", "worst": "01"}),
-        ([0.7, 0.9, 0.8, 0.6], {"best": "02", "median": "03", "worst": "04"}),
-        ([0.7, np.nan], {"best": "01", "median": "01", "worst": "01"}),
-        ([0.7, 0.7, 0.7], {"best": "01", "median": "02", "worst": "03"}),
-        ([np.nan], {}),
-    ],
-)
-def test_best_median_and_worst_are_by_f1_then_id(f1, expected):
-    assert plots.best_median_worst(per_image(f1), "drive") == expected
-
-
-def test_title_tells_rank_and_both_observers():
-    table = pd.concat([per_image([0.9, np.nan]), per_image([0.6], observer="second_observer")])
-    assert plots.example_title(table, "drive", "best", "01") == (
-        "drive 01: best of 1 test images, F1 0.900 in the field of view (second observer 0.600)"
-    )
-    assert "second observer" not in plots.example_title(table, "drive", "best", "02")
-
-
-def test_worst_window_holds_the_most_errors():
-    errors = np.zeros((50, 70), bool)
-    errors[30:40, 50:60] = True
-    errors[5:10, 5:10] = True
-    rows, columns = plots.worst_window(errors, 12)
-    assert errors[rows, columns].sum() == 100
-    assert (rows.stop - rows.start, columns.stop - columns.start) == (12, 12)
-
-
-def test_worst_window_without_errors_is_the_first_and_no_larger_than_the_picture():
-    assert plots.worst_window(np.zeros((5, 30), bool), 10) == (slice(0, 5), slice(0, 10))
-
-
-def test_compare_gives_each_outcome_its_colour():
-    truth, predicted = np.array([[1, 1, 0, 0, 1]], bool), np.array([[1, 0, 1, 0, 1]], bool)
-    fov = np.array([[1, 1, 1, 1, 0]], bool)
-    picture = plots.Example(np.zeros((1, 5, 3), np.uint8), truth, predicted * 1.0, predicted, fov)
-    colours = ["#%02x%02x%02x" % tuple(pixel) for pixel in plots.compare(picture)[0]]  # noqa: UP031
-    expected = [*plots.OUTCOMES.values(), "#ffffff", plots.OUTSIDE]
-    assert colours == [colour.lower() for colour in expected]
-
-
-def test_picture_is_vessel_above_the_threshold_and_not_at_it():
-    levels = np.array([[0, 32767, 32768, 65535]], np.uint16)
-    fov = np.ones((1, 4), bool)
-    picture = plots.picture(np.zeros((1, 4, 3), np.uint8), fov, fov, levels, 32767 / 65535)
-    assert picture.predicted.tolist() == [[False, False, True, True]]
-    assert picture.probability[0, [0, 3]].tolist() == [0.0, 1.0]
-
-
-@pytest.mark.parametrize("shape", [(60, 80), (20, 300), (300, 40), (8, 8)])
-def test_example_shows_four_views_and_their_details(shape):
-    figure = plots.example(example(*shape), zoom=16, title="drive 01")
-    draw(figure)
-    assert [axes.get_title() for axes in figure.axes[:4]] == list(plots.VIEWS)
-    assert len(figure.axes) == 8
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named[:3] == ["hit", "miss", "false alarm"]
-
-
-def test_large_photograph_is_shrunk_for_drawing():
-    figure = plots.example(example(700, 1050), zoom=160, title="hrf 01")
-    assert figure.axes[0].images[0].get_array().shape == (320, 480, 3)
-
-
 def test_saved_figure_has_the_same_bytes_whatever_the_users_settings(tmp_path):
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.bbox": "tight"}):
         plots.save(plots.learning_curves(history()), tmp_path / "one.png", 40)
@@ -215,13 +137,13 @@ def test_stage_draws_every_chart_and_example(tmp_path):
     curve().assign(dataset="drive").to_csv(metrics / "curves.csv", index=False)
     per_image([0.7, 0.9]).to_csv(metrics / "per_image.csv", index=False)
     (metrics / "scores.json").write_text(json.dumps(scores()))
-    picture = example()
+    image, vessels, fov = np.full((60, 80, 3), 90, np.uint8), np.eye(60, 80, dtype=bool), np.ones((60, 80), bool)
     samples.write_table(raw, [("drive", "01", "a"), ("drive", "02", "b")])
     for id_ in ("01", "02"):
-        samples.write_eye(raw, "drive", samples.Eye(id_, "a", picture.image, picture.truth, picture.fov, None))
-        samples.write_probability(tmp_path / "predictions" / "drive" / f"{id_}.png", picture.probability)
+        samples.write_eye(raw, "drive", samples.Eye(id_, "a", image, vessels, fov, None))
+        samples.write_probability(tmp_path / "predictions" / "drive" / f"{id_}.png", vessels * 0.9)
     folders = raw, tmp_path / "predictions", metrics, tmp_path / "examples", metrics / "figures"
-    stage.main(*folders, Plot(dpi=30, zoom=20))
+    stage.main(*folders, Plot(dpi=30, zoom=160))
     charts = {"learning_curves", "roc", "precision_recall", "confusion", "per_image"}
     assert {path.stem for path in (metrics / "figures").glob("*.png")} == charts
     drawn = {path.stem for path in (tmp_path / "examples").glob("*.png")}

@@ -101,20 +101,32 @@ def test_loss_that_is_no_number_stops_with_one_sentence(tmp_path):
         training.fit(model, broken, SCHEDULE, *data, tmp_path / "t.csv", "f1", None)
 
 
-def test_table_is_written_as_training_goes(tmp_path):
+def test_table_is_written_as_training_goes(tmp_path, monkeypatch):
     table, lengths = tmp_path / "t.csv", []
 
-    class Watch(training.EpochLog):
-        def on_epoch_end(self, epoch, logs):
-            super().on_epoch_end(epoch, logs)
-            lengths.append(len(read(self.path)))
+    def watched(log: training.EpochLog) -> None:
+        write(log)
+        lengths.append(len(read(table)))
 
-    original, training.EpochLog = training.EpochLog, Watch
-    try:
-        fitted(table)
-    finally:
-        training.EpochLog = original
+    write = training.EpochLog.write
+    monkeypatch.setattr(training.EpochLog, "write", watched)
+    fitted(table)
     assert lengths == [1, 2, 3]
+
+
+def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
+    written, write = [], training.files.write_rows
+
+    def full_at_first(path, rows):
+        written.append(path)
+        if len(written) == 1:
+            raise OSError(28, "No space left on device", str(path))
+        write(path, rows)
+
+    monkeypatch.setattr(training.files, "write_rows", full_at_first)
+    fitted(tmp_path / "t.csv")
+    assert len(read(tmp_path / "t.csv")) == 3
+    assert "row of epoch 1 is not written yet" in capsys.readouterr().out
 
 
 def test_one_device_needs_no_strategy():

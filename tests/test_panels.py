@@ -1,0 +1,130 @@
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from src import panels, plots
+
+
+def per_image(f1, observer="model"):
+    """What the examples read of per_image.csv: one image an F1, ids 01, 02, ...; the full image scores otherwise."""
+    rows = [
+        {"dataset": "drive", "id": f"{i:02d}", "observer": observer, "region": region, "f1": score}
+        for i, value in enumerate(f1, start=1)
+        for region, score in (("fov", value), ("full_image", 1 - value))
+    ]
+    return pd.DataFrame(rows)
+
+
+def example(height=60, width=80):
+    """A cross of vessels of which the lower half is missed, and one false alarm."""
+    truth = np.zeros((height, width), bool)
+    truth[height // 2] = truth[:, width // 2] = True
+    probability = truth * 0.9
+    probability[height // 2 + 5 :] = 0.1
+    probability[2, 3] = 0.8
+    image = np.full((height, width, 3), (200, 90, 40), np.uint8)
+    return panels.Example(image, truth, probability, probability > 0.5, np.ones((height, width), bool))
+
+
+def draw(figure: Figure) -> bytes:
+    """The figure as a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=30)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("f1", "expected"),
+    [
+        ([0.7, 0.9, 0.8], {"best": "02", "median": "03", "worst": "01"}),
+        ([0.7, 0.9, 0.8, 0.6], {"best": "02", "median": "03", "worst": "04"}),
+        ([0.7, np.nan], {"best": "01", "median": "01", "worst": "01"}),
+        ([0.7, 0.7, 0.7], {"best": "01", "median": "02", "worst": "03"}),
+        ([np.nan], {}),
+    ],
+)
+def test_best_median_and_worst_are_by_f1_then_id(f1, expected):
+    assert panels.best_median_worst(per_image(f1), "drive") == expected
+
+
+def test_title_tells_rank_and_both_observers():
+    table = pd.concat([per_image([0.9, np.nan]), per_image([0.6], observer="second_observer")])
+    assert panels.example_title(table, "drive", "best", "01") == (
+        "drive 01: best of 1 test images, F1 0.900 in the field of view (second observer 0.600)"
+    )
+    assert "second observer" not in panels.example_title(table, "drive", "best", "02")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"),
+    [(540, 540, 160), (500, 541, 160), (1080, 900, 320), (2300, 3300, 978), (60, 80, 24), (1, 1, 1), (0, 0, 1)],
+)
+def test_detail_is_a_share_of_the_width_of_the_fov(height, width, side):
+    fov = np.zeros((2500, 3500), bool)
+    fov[100 : 100 + height, 50 : 50 + width] = True
+    assert panels.detail_side(fov, 160) == side
+
+
+def test_detail_shows_the_same_place_of_a_larger_photograph():
+    small = example(270, 360)
+    large = panels.Example(*(array.repeat(3, axis=0).repeat(3, axis=1) for array in small))
+    frames = [panels.example(picture, 162, "drive 01").axes[0].patches[0] for picture in (small, large)]
+    one, three = (np.array([*frame.get_xy(), frame.get_width(), frame.get_height()]) for frame in frames)
+    assert one[2:].tolist() == [108, 108]
+    assert three.tolist() == (3 * one).tolist()
+
+
+def test_worst_window_holds_the_most_errors():
+    errors = np.zeros((50, 70), bool)
+    errors[30:40, 50:60] = True
+    errors[5:10, 5:10] = True
+    rows, columns = panels.worst_window(errors, 12)
+    assert errors[rows, columns].sum() == 100
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (12, 12)
+
+
+def test_worst_window_without_errors_is_the_first_and_no_larger_than_the_picture():
+    assert panels.worst_window(np.zeros((5, 30), bool), 10) == (slice(0, 5), slice(0, 10))
+
+
+def test_compare_gives_each_outcome_its_colour():
+    truth, predicted = np.array([[1, 1, 0, 0, 1]], bool), np.array([[1, 0, 1, 0, 1]], bool)
+    fov = np.array([[1, 1, 1, 1, 0]], bool)
+    picture = panels.Example(np.zeros((1, 5, 3), np.uint8), truth, predicted * 1.0, predicted, fov)
+    colours = ["#%02x%02x%02x" % tuple(pixel) for pixel in panels.compare(picture)[0]]  # noqa: UP031
+    expected = [*panels.OUTCOMES.values(), "#ffffff", panels.OUTSIDE]
+    assert colours == [colour.lower() for colour in expected]
+
+
+def test_picture_is_vessel_above_the_threshold_and_not_at_it():
+    levels = np.array([[0, 32767, 32768, 65535]], np.uint16)
+    fov = np.ones((1, 4), bool)
+    picture = panels.picture(np.zeros((1, 4, 3), np.uint8), fov, fov, levels, 32767 / 65535)
+    assert picture.predicted.tolist() == [[False, False, True, True]]
+    assert picture.probability[0, [0, 3]].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (20, 300), (300, 40), (8, 8)])
+def test_example_shows_four_views_and_their_details(shape):
+    figure = panels.example(example(*shape), zoom=160, title="drive 01")
+    assert draw(figure)
+    assert [axes.get_title() for axes in figure.axes[:4]] == list(panels.VIEWS)
+    assert len(figure.axes) == 8
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named[:3] == ["hit", "miss", "false alarm"]
+
+
+def test_large_photograph_is_shrunk_for_drawing():
+    figure = panels.example(example(700, 1050), zoom=160, title="hrf 01")
+    assert figure.axes[0].images[0].get_array().shape == (320, 480, 3)
+
+
+def test_example_has_the_same_bytes_whatever_the_users_settings(tmp_path):
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+        plots.save(panels.example(example(), 160, "drive 01"), tmp_path / "one.png", 40)
+    plots.save(panels.example(example(), 160, "drive 01"), tmp_path / "two.png", 40)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
