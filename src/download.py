@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pooch
+import requests
 from tqdm import tqdm
 
 from src import archives, datasets, decode, folder, fov, phantom, samples
@@ -22,6 +23,8 @@ from src.datasets import DataSet, Download, Record, Subsets
 VARIABLE = "FUNDUS_ARCHIVES"
 TRIES = 3
 TIMEOUT = 30  # seconds without an answer
+NETWORK_ERRORS = (requests.RequestException, ConnectionError, TimeoutError)  # others are those of the disk
+FIRST_TEST = 5000  # number of the first test phantom, whatever the number of training phantoms
 TEST_TRUTH = ("test/1st_manual", "test/2nd_manual")
 NO_TEST_TRUTH = "copies of DRIVE since 2019 lack the truth of the test images: get an older one, or do not test on it"
 TRY_PHANTOM = "to try the pipeline without it, set data.train and data.test to [phantom]"
@@ -44,13 +47,13 @@ class Verified(NamedTuple):
 
 
 def phantoms(train: int, test: int, height: int, width: int, seed: int) -> Subsets:
-    """The drawn photographs, each a group of its own: numbers 0 to train - 1, then those for testing."""
-    entries = []
-    for index in range(train + test):
-        id_ = f"{index:04d}"
-        load = partial(_load_phantom, id_, seed, index, height, width)
-        entries.append(Entry("phantom", id_, f"phantom-{id_}", load))
-    return Subsets(tuple(entries[:train]), tuple(entries[train:]))
+    """The drawn photographs, each a group of its own: numbers from 0 for training, from `FIRST_TEST` for testing."""
+
+    def entry(number: int) -> Entry:
+        id_ = f"{number:04d}"
+        return Entry("phantom", id_, f"phantom-{id_}", partial(_load_phantom, id_, seed, number, height, width))
+
+    return Subsets(tuple(map(entry, range(train))), tuple(map(entry, range(FIRST_TEST, FIRST_TEST + test))))
 
 
 def own(path: Path, uses: Subsets, share: float, seed: int) -> Subsets:
@@ -157,20 +160,27 @@ def _write_entry(root: Path, entry: Entry) -> None:
     samples.write_eye(root, entry.dataset, entry.load())
 
 
-def _load_phantom(id_: str, seed: int, index: int, height: int, width: int) -> samples.Eye:
-    drawn = phantom.draw(seed, index, height, width)
+def _load_phantom(id_: str, seed: int, number: int, height: int, width: int) -> samples.Eye:
+    drawn = phantom.draw(seed, number, height, width)
     return samples.Eye(id_, f"phantom-{id_}", drawn.image, drawn.truth, drawn.fov, None)
 
 
 def _own_entry(photograph: folder.Photograph) -> Entry:
-    files = [None if path is None else Verified(File(path), None) for path in photograph[2:]]
-    load = partial(_load_files, photograph.id, photograph.group, files, {}, True)
-    return Entry("folder", photograph.id, photograph.group, load)
+    return Entry("folder", photograph.id, photograph.group, partial(_load_own, photograph))
 
 
 def _public_entry(name: str, record: Record, found: Mapping[str, File], listed: Mapping[str, str]) -> Entry:
     files = [None if place is None else Verified(found[place], listed.get(place)) for place in record[2:]]
     return Entry(name, record.id, record.group, partial(_load_files, record.id, record.group, files, listed, False))
+
+
+def _load_own(photograph: folder.Photograph) -> samples.Eye:
+    files = [None if path is None else Verified(File(path), None) for path in photograph[2:]]
+    eye = _load_files(photograph.id, photograph.group, files, {}, True)
+    folder.refuse_inverted(photograph.truth, eye.truth, eye.fov)
+    if eye.second_observer is not None:
+        folder.refuse_inverted(photograph.second_observer, eye.second_observer, eye.fov)
+    return eye
 
 
 def _load_files(
@@ -259,28 +269,40 @@ def _refuse_unknown(dataset: DataSet, listed: Mapping[str, str]) -> None:
 
 
 def _fetch(dataset: DataSet, kept: Path, searched: list[Path]) -> None:
-    """Download the archives of a set to `kept`; FileNotFoundError with the way out where that fails."""
+    """Download the archives of a set to `kept`.
+
+    Raises:
+        FileNotFoundError: the network or the source is to blame; the sentence says the way out.
+        OSError: `kept` cannot be written (no space, no permission).
+    """
     absent = f"{dataset.name}: not found in {' or '.join(map(str, searched))}"
     if not dataset.downloads:
         raise FileNotFoundError(f"{absent}; {dataset.by_hand}, and put it into {kept}; {TRY_PHANTOM}")
     for download in _to_fetch(dataset, kept):
         try:
             _retrieve(download, kept)
-        except (OSError, ValueError) as error:
+        except (*NETWORK_ERRORS, ValueError) as error:
             raise FileNotFoundError(
-                f"{absent}, and not to be had from {download.url} ({type(error).__name__}); put {download.file} into "
-                f"{kept}; {TRY_PHANTOM}"
+                f"{absent}, and not to be had from {download.url} ({type(error).__name__}: {error}); put "
+                f"{download.file} into {kept}; {TRY_PHANTOM}"
             ) from error
+        except OSError as error:
+            raise OSError(f"{kept / download.file}: cannot be downloaded to here ({error})") from error
 
 
 def _retrieve(download: Download, kept: Path) -> None:
-    """Download one archive, whole or not at all, with a progress bar; OSError or ValueError after `TRIES` tries."""
+    """Download one archive, whole or not at all, with a progress bar.
+
+    Raises:
+        One of `NETWORK_ERRORS`, or ValueError: no network or another file than expected, `TRIES` times.
+        OSError: it cannot be written; there is no second try.
+    """
     for remaining in reversed(range(TRIES)):
         try:
             downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
             pooch.retrieve(download.url, download.sha256, download.file, kept, downloader=downloader)
             return _check_archive(kept / download.file)
-        except (OSError, ValueError):
+        except (*NETWORK_ERRORS, ValueError):
             if not remaining:
                 raise
             time.sleep(TRIES - remaining)

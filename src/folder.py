@@ -4,8 +4,14 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".gif")
 IGNORED = ("thumbs.db", "desktop.ini")
+MOST_VESSELS = 0.5  # share of the FOV; drawings have some 0.1, inverted ones some 0.9
+IN_EXPERIMENTS = (
+    "in `dvc exp run --temp` and `--queue` photographs that git ignores are absent: give an absolute path there"
+)
 
 
 class Photograph(NamedTuple):
@@ -22,27 +28,40 @@ class Photograph(NamedTuple):
 def find(root: Path) -> list[Photograph]:
     """The photographs below `root`, sorted by name; image and drawings have exactly the same name but for the suffix.
 
-    Without groups.csv (columns id,group) each photograph is a group of its own.
+    Without groups.csv (columns id,group) each photograph is a group of its own. A drawing may be missing in fov and
+    in second_observer, and so may these folders.
 
     Raises:
         FileNotFoundError: a folder, an image or a truth is missing, or there are no images.
         ValueError: two files of one name, a file that is no picture, or a groups.csv that does not fit.
     """
+    for needed in (root, root / "images"):
+        if not needed.is_dir():
+            raise FileNotFoundError(f"{needed}: expected a folder (data.folder.path), found none; {IN_EXPERIMENTS}")
     images = _pictures(root / "images")
     if not images:
-        raise FileNotFoundError(f"{root / 'images'}: expected at least one photograph, found none")
+        raise FileNotFoundError(f"{root / 'images'}: expected at least one photograph, found none; {IN_EXPERIMENTS}")
     truths = _pictures(root / "truth")
     fovs = _pictures(root / "fov") if (root / "fov").exists() else {}
     seconds = _pictures(root / "second_observer") if (root / "second_observer").exists() else {}
     _match(images, truths, root / "truth")
-    if fovs:
-        _match(images, fovs, root / "fov")
+    _refuse_orphans(images, fovs)
     _refuse_orphans(images, seconds)
     groups = _groups(root / "groups.csv", set(images))
     return [
         Photograph(id_, f"folder-{groups[id_]}", image, truths[id_], fovs.get(id_), seconds.get(id_))
         for id_, image in sorted(images.items())
     ]
+
+
+def refuse_inverted(path: Path, vessels: np.ndarray, fov: np.ndarray) -> None:
+    """ValueError naming `path` where the (H, W) bool vessels fill more of the FOV than vessels can."""
+    share = vessels[fov].mean()
+    if share > MOST_VESSELS:
+        raise ValueError(
+            f"{path}: expected vessels in at most {MOST_VESSELS:.0%} of the field of view, got {share:.0%} "
+            "(inverted: black on white?)"
+        )
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

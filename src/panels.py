@@ -14,9 +14,10 @@ from matplotlib.patches import Patch, Rectangle
 from src.plots import GREY, SKY, VERMILION, f1_by_image, number, styled
 
 OUTCOMES = {"hit": "#000000", "miss": VERMILION, "false alarm": SKY}
-OUTSIDE = "#D9D9D9"  # of the FOV, in the comparison
+OUTSIDE = "#D9D9D9"  # of the FOV, in the overlay
+PALE = 0.4  # contrast of the photograph under the overlay
 FRAME = "#E69F00"  # of the detail
-VIEWS = ("photograph", "truth", "probability", "comparison")
+VIEWS = ("photograph", "truth", "probability", "overlay")
 ONE = 65535  # the level of probability 1 in a prediction on disk
 FOV_WIDTH = 540  # pixels, width of the FOV in whose pixels the detail is measured
 LARGEST = 480  # pixels, the longer side of a picture in an example: keeps the file small
@@ -39,7 +40,7 @@ def picture(image: np.ndarray, truth: np.ndarray, fov: np.ndarray, levels: np.nd
 
 @styled
 def example(picture: Example, zoom: int, title: str) -> Figure:
-    """Photograph, truth, probability and comparison of one test image, and a detail of each.
+    """Photograph, truth, probability and overlay of one test image, and a detail of each.
 
     The detail is the square with the most errors; of equals, the uppermost, then the leftmost. Its side is `zoom`
     pixels of a photograph whose FOV is FOV_WIDTH pixels wide.
@@ -61,7 +62,7 @@ def example(picture: Example, zoom: int, title: str) -> Figure:
     for axes in (*whole, *enlarged):
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
-    colours = {**OUTCOMES, "background": "white", "outside the field of view": OUTSIDE}
+    colours = {**OUTCOMES, "outside the field of view": OUTSIDE}
     handles = [Patch(fc=colour, ec=GREY, lw=0.5, label=name) for name, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=11)
     figure.suptitle(title, fontsize=13)
@@ -113,9 +114,10 @@ def worst_window(errors: np.ndarray, size: int) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def compare(picture: Example) -> np.ndarray:
-    """Hits, misses and false alarms in the colours of OUTCOMES on white, (H, W, 3) uint8; outside the FOV grey."""
-    drawn = np.full((*picture.truth.shape, 3), 255, np.uint8)
+def overlay(picture: Example) -> np.ndarray:
+    """Hits, misses and false alarms in the colours of OUTCOMES on the photograph in pale grey, (H, W, 3) uint8."""
+    grey = cv2.cvtColor(picture.image, cv2.COLOR_RGB2GRAY)
+    drawn = cv2.merge([np.uint8(255 - PALE * (255.0 - grey))] * 3)
     drawn[picture.truth & picture.predicted] = _rgb(OUTCOMES["hit"])
     drawn[picture.truth & ~picture.predicted] = _rgb(OUTCOMES["miss"])
     drawn[~picture.truth & picture.predicted] = _rgb(OUTCOMES["false alarm"])
@@ -131,7 +133,7 @@ def _outline(rows: slice, columns: slice) -> Rectangle:
 
 def _drawn(picture: Example) -> tuple[np.ndarray, ...]:
     """The four pictures of a row in an example."""
-    return picture.image, picture.truth.astype(np.float32), picture.probability, compare(picture)
+    return picture.image, picture.truth.astype(np.float32), picture.probability, overlay(picture)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

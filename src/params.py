@@ -70,7 +70,7 @@ class Data(Section):
 class PhantomSection(Section):
     """Number and size of the drawn photographs."""
 
-    train: Annotated[Int, Field(ge=2)]
+    train: Annotated[Int, Field(ge=2, le=5000)]
     test: Count
     height: Annotated[Int, Field(ge=128, le=4096)]
     width: Annotated[Int, Field(ge=128, le=4096)]
@@ -192,12 +192,16 @@ class Params(Section):
 
 def _sentence(error: dict) -> str:
     """One sentence on one error of pydantic: the key, what was expected, what was found."""
-    key = ".".join(str(part) for part in error["loc"])
+    key, found = ".".join(str(part) for part in error["loc"]) or "all", error["input"]
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
-    return f"{key}: {error['msg']}, got {error['input']!r}"
+    if error["type"] == "model_type":
+        return f"{key}: expected keys and values, got {found!r}"
+    if isinstance(found, dict):
+        return f"{key}.{error['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {error['msg']}, got {found!r}"
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -216,4 +220,4 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ValueError("; ".join(f"{path}: {_sentence(e)}" for e in error.errors())) from error
+        raise ValueError(f"{path}: " + "; ".join(map(_sentence, error.errors()))) from error

@@ -22,13 +22,12 @@ def main(out: Path, data: Data, phantom: PhantomSection) -> None:
 
 def find(name: str, data: Data, phantom: PhantomSection) -> datasets.Subsets:
     """The photographs of one data set."""
-    root = real_root(Path.cwd())
     uses = datasets.Subsets(name in data.train, name in data.test)
     if name == "phantom":
         return download.phantoms(phantom.train, phantom.test, phantom.height, phantom.width, phantom.seed)
     if name == "folder":
-        return download.own(root / Path(data.folder.path).expanduser(), uses, data.folder.test, data.seed)
-    return download.public(name, getattr(data.splits, name), uses, root)
+        return download.own(Path(data.folder.path), uses, data.folder.test, data.seed)  # as DVC hashes it, from here
+    return download.public(name, getattr(data.splits, name), uses, real_root(Path.cwd()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
+import errno
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -8,11 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
-from src import archives, datasets, decode, download, samples
+from src import archives, datasets, decode, download, phantom, samples
 from src.datasets import Subsets
+from src.params import load_params
 from src.root import real_root
+from stages import download as stage
 
 BOTH, TRAIN, TEST = Subsets(True, True), Subsets(True, False), Subsets(False, True)
 HEIGHT, WIDTH = 60, 70
@@ -205,6 +210,35 @@ def test_page_in_place_of_an_archive_is_deleted(tmp_path, monkeypatch):
     assert not list((tmp_path / "data" / "archives").iterdir())
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_disk_that_cannot_be_written_is_named_at_once(tmp_path, monkeypatch, code):
+    tries = []
+
+    def retrieve(*args, **kwargs):
+        tries.append(args)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(download.pooch, "retrieve", retrieve)
+    with pytest.raises(OSError, match=rf"CHASEDB1.zip: cannot be downloaded to here .*{os.strerror(code)}") as caught:
+        download.public("chase_db1", "20/8", TEST, tmp_path)
+    assert not isinstance(caught.value, FileNotFoundError)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize("error", [requests.Timeout, requests.HTTPError, ConnectionError, TimeoutError])
+def test_network_is_tried_again_and_its_reason_said(tmp_path, monkeypatch, error):
+    tries = []
+
+    def retrieve(*args, **kwargs):
+        tries.append(args)
+        raise error("server is asleep")
+
+    monkeypatch.setattr(download.pooch, "retrieve", retrieve)
+    with pytest.raises(FileNotFoundError, match=rf"not to be had from .*{error.__name__}: server is asleep"):
+        download.public("chase_db1", "20/8", TEST, tmp_path)
+    assert len(tries) == download.TRIES
+
+
 @pytest.mark.parametrize("name", ["chase_db1", "stare", "hrf"])
 def test_no_network_and_no_file_names_folder_and_phantoms(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=rf"{name}: not found in .*data/archives.*\[phantom\]"):
@@ -351,6 +385,39 @@ def test_drawing_in_ones_is_refused():
         decode.drawing(encoded(np.eye(5, dtype=np.uint8), ".png"), "a")
 
 
+def saved(picture: np.ndarray, kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bit_greys_keep_their_order(kind):
+    ramp = np.arange(256, dtype=np.uint16)[None] * np.uint16(257)
+    expected = np.arange(256)[None, :, None].repeat(3, axis=2)
+    assert (decode.photograph(saved(ramp, kind), "a") == expected).all()
+    assert (decode.drawing(saved(ramp, kind), "a") == (expected[..., 0] > 127)).all()
+
+
+def test_eight_bit_drawing_in_a_sixteen_bit_file_is_read():
+    drawing = drawn_truth().astype(np.uint16)
+    assert (decode.drawing(saved(drawing, "PNG"), "a") == (drawing > 127)).all()
+
+
+@pytest.mark.parametrize("read", [decode.photograph, decode.drawing])
+@pytest.mark.parametrize(
+    ("levels", "error"),
+    [
+        (np.array([[0.0, 1.0]], np.float32), "got one of floating-point numbers"),
+        (np.array([[0, 65536]], np.int32), "got one with levels from 0 to 65536"),
+        (np.array([[-1, 9]], np.int32), "got one with levels from -1 to 9"),
+    ],
+)
+def test_picture_of_neither_8_nor_16_bits_is_refused(read, levels, error):
+    with pytest.raises(ValueError, match=f"^a: expected a picture of 8 or 16 bits, {error}"):
+        read(saved(levels, "TIFF"), "a")
+
+
 def own_folder(root: Path, count: int = 4) -> Path:
     for number in range(count):
         put(root, {f"images/p{number}.jpg": encoded(drawn_image(), ".jpg")})
@@ -390,6 +457,22 @@ def test_own_field_of_view_is_used(tmp_path):
     assert own(root)[0].fov.all()
 
 
+def test_field_of_view_is_found_where_a_single_one_is_missing(tmp_path):
+    root = own_folder(tmp_path, 2)
+    found = own(root)[1].fov
+    put(root, {"fov/p0.png": encoded(np.full((HEIGHT, WIDTH), 255, np.uint8), ".png")})
+    first, second = own(root)
+    assert first.fov.all()
+    assert not found.all()
+    assert (second.fov == found).all()
+
+
+def test_own_truth_without_vessels_is_allowed(tmp_path):
+    root = own_folder(tmp_path, 1)
+    put(root, {"truth/p0.png": encoded(np.zeros((HEIGHT, WIDTH), np.uint8), ".png")})
+    assert not own(root)[0].truth.any()
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -397,7 +480,9 @@ def test_own_field_of_view_is_used(tmp_path):
         ({"images/p1.jpg": None}, r"images/p1\.\*: missing, though there is .*truth/p1.png"),
         ({"truth/p1_manual.png": drawn_truth()}, r"images/p1_manual\.\*: missing, .* names must be the same"),
         ({"second_observer/p9.png": drawn_truth()}, r"images/p9\.\*: missing"),
-        ({"fov/p0.png": drawn_truth()}, r"fov/p1\.\*: missing"),
+        ({"fov/p9.png": drawn_truth()}, r"images/p9\.\*: missing"),
+        ({"truth/p1.png": 255 - drawn_truth()}, r"truth/p1.png: expected vessels in at most 50% .*, got 9\d% \(inver"),
+        ({"second_observer/p1.png": 255 - drawn_truth()}, r"second_observer/p1.png: expected vessels in at most 50%"),
         ({"images/p1.png": drawn_image()}, r"images/p1.png: expected one file named p1, got p1.jpg"),
         ({"images/notes.txt": b"x"}, "images/notes.txt: expected pictures only"),
         ({"images/p1.jpg": encoded(drawn_image(), ".jpg")[:-100]}, "images/p1.jpg: expected a whole picture"),
@@ -426,11 +511,26 @@ def test_own_folder_that_does_not_fit_is_refused_by_name(tmp_path, change, error
 
 
 def test_empty_own_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"images: missing"):
+    hint = ".*--temp.*--queue.*: give an absolute path"
+    with pytest.raises(FileNotFoundError, match=rf"mine: expected a folder \(data.folder.path\), found none{hint}"):
+        own(tmp_path / "mine")
+    with pytest.raises(FileNotFoundError, match=rf"images: expected a folder .*{hint}"):
         own(tmp_path)
     (tmp_path / "images").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"images: expected at least one photograph, found none"):
+    with pytest.raises(FileNotFoundError, match=rf"images: expected at least one photograph, found none{hint}"):
         own(tmp_path)
+
+
+def test_own_folder_is_read_from_the_current_folder_also_in_an_experiment(tmp_path, monkeypatch):
+    params = load_params()
+    checkout = tmp_path / ".dvc" / "tmp" / "exps" / "temp" / "tmp1"
+    own_folder(tmp_path / "mine")
+    own_folder(checkout / "mine", 3)
+    monkeypatch.chdir(checkout)
+    for path, count in (("mine", 3), (str(tmp_path / "mine"), 4)):
+        folder = params.data.folder.model_copy(update={"path": path})
+        data = params.data.model_copy(update={"folder": folder, "test": ["folder"]})
+        assert len(stage.find("folder", data, params.phantom).test) == count
 
 
 def test_one_own_group_cannot_be_shared_out(tmp_path):
@@ -463,10 +563,18 @@ def test_failure_leaves_nothing_behind(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_phantoms_for_test_follow_those_for_training():
+def test_phantoms_have_ids_and_groups_of_their_own():
     train, test = download.phantoms(2, 2, 128, 128, 1)
-    assert [entry.id for entry in (*train, *test)] == ["0000", "0001", "0002", "0003"]
+    assert [entry.id for entry in (*train, *test)] == ["0000", "0001", "5000", "5001"]
     assert len({entry.group for entry in (*train, *test)}) == 4
+
+
+def test_test_phantoms_do_not_depend_on_the_number_of_training_phantoms():
+    few, many = (download.phantoms(train, 1, 128, 128, 1) for train in (1, 3))
+    assert few.test[0][:3] == many.test[0][:3]
+    eyes = load((*few.test, *many.test))
+    assert (eyes[0].image == eyes[1].image).all()
+    assert (eyes[0].image == phantom.draw(1, download.FIRST_TEST, 128, 128).image).all()
 
 
 def test_one_group_cannot_be_validated_on():

@@ -91,11 +91,11 @@ def test_worst_window_without_errors_is_the_first_and_no_larger_than_the_picture
     assert panels.worst_window(np.zeros((5, 30), bool), 10) == (slice(0, 5), slice(0, 10))
 
 
-def test_compare_gives_each_outcome_its_colour():
+def test_overlay_gives_each_outcome_its_colour():
     truth, predicted = np.array([[1, 1, 0, 0, 1]], bool), np.array([[1, 0, 1, 0, 1]], bool)
     fov = np.array([[1, 1, 1, 1, 0]], bool)
-    picture = panels.Example(np.zeros((1, 5, 3), np.uint8), truth, predicted * 1.0, predicted, fov)
-    colours = ["#%02x%02x%02x" % tuple(pixel) for pixel in panels.compare(picture)[0]]  # noqa: UP031
+    picture = panels.Example(np.full((1, 5, 3), 255, np.uint8), truth, predicted * 1.0, predicted, fov)
+    colours = ["#%02x%02x%02x" % tuple(pixel) for pixel in panels.overlay(picture)[0]]  # noqa: UP031
     expected = [*panels.OUTCOMES.values(), "#ffffff", panels.OUTSIDE]
     assert colours == [colour.lower() for colour in expected]
 
