@@ -16,6 +16,7 @@ import segmentation_models as sm  # isort: skip  (needs what src.backend sets)
 ARCHITECTURES = {"unet": sm.Unet, "linknet": sm.Linknet, "fpn": sm.FPN, "pspnet": sm.PSPNet}
 STEP = {"pspnet": 96}  # sides a network takes are multiples of this
 DEFAULT_STEP = 32
+MOMENTUM = 0.9  # of batch normalisation; the library's .99 lags behind in trainings of a few hundred steps
 
 
 def _input_form(backbone: str) -> tf.keras.layers.Conv2D:
@@ -61,6 +62,9 @@ def build(architecture: str, backbone: str, encoder_weights: str | None, size: i
         raise ValueError(f"patch.size: expected a multiple of {step} for {architecture}, got {size}")
     side = size if architecture in STEP else None
     network = _network(architecture, backbone, encoder_weights, side)
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
     image = tf.keras.Input((side, side, 3), name="image")
     logit = network(_input_form(backbone)(image))
     probability = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)

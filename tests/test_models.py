@@ -39,6 +39,18 @@ def test_input_form_is_the_library_s_own_preprocessing(backbone):
     assert np.allclose(ours, sm.get_preprocessing(backbone)(IMAGE.copy()), atol=1e-3)
 
 
+def test_batch_normalisation_follows_within_a_few_steps():
+    model = models.build("unet", "mobilenetv2", None, 64)
+    layers = [layer for layer in model.layers[2].layers if "BatchNormalization" in type(layer).__name__]
+    first = layers[0].moving_mean.numpy()
+    moved = []
+    for _ in range(2):
+        model(IMAGE, training=True)
+        moved.append(layers[0].moving_mean.numpy())
+    ratio = (moved[1] - moved[0]) / (moved[0] - first)  # the same batch twice: what is left of the way shrinks by .9
+    assert np.allclose(ratio, models.MOMENTUM, atol=1e-3)
+
+
 def test_mixed_precision_network_is_saved_in_float32():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:

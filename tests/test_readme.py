@@ -43,6 +43,10 @@ def test_every_section_of_params_is_named(section):
     assert f"`{section}`" in README
 
 
+def test_nothing_is_left_to_fill_in():
+    assert "@" not in README
+
+
 def test_picture_exists():
     assert "(docs/example.png)" in README
     assert Path("docs/example.png").is_file()
