@@ -1,16 +1,20 @@
-"""Every stage once, on a few drawn photographs, with the smallest network, in a temporary folder."""
+"""Every stage but record once, by its command in dvc.yaml, on a few drawn photographs with a small network."""
 
 import json
 import math
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from src import patches, samples
-from src.params import Params, load_params
-from stages import augment, download, evaluate, patch, plot, train
+from src.params import load_params
 
 SMALL = {
     "phantom": {"train": 5, "test": 2, "height": 150, "width": 140},
@@ -24,47 +28,38 @@ SMALL = {
 }
 
 
-def small_params() -> Params:
-    values = load_params().model_dump()
-    for section, changed in SMALL.items():
-        values[section] |= changed
-    return Params.model_validate(values)
+PROJECT = Path.cwd()
+
+
+def run(command: str, folder: Path) -> None:
+    """Run a stage's command in `folder`, with the code of the project."""
+    python, *arguments = shlex.split(command)
+    assert python == "python"
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A folder in which all stages but record have run."""
-    root, params = tmp_path_factory.mktemp("run"), small_params()
-    raw, cut, model = root / "raw", root / "patches", root / "model" / "model.h5"
-    download.main(raw, params.data, params.phantom)
-    patch.main(raw / "train", raw / "validation", cut, params.patch, params.preprocess)
-    augment.main(cut / "train", root / "augmented", params.patch.size, params.augment)
-    table = root / "metrics" / "training.csv"
-    sections = params.model, params.loss, params.train
-    train.main(root / "augmented", cut / "validation", model, table, *sections)
-    evaluate.main(
-        model,
-        raw / "validation",
-        raw / "test",
-        root / "predictions",
-        root / "metrics",
-        params.evaluate,
-        params.loss,
-        params.preprocess,
-        params.train.threads,
-    )
-    folders = raw / "test", root / "predictions", root / "metrics", root / "examples", root / "metrics" / "figures"
-    plot.main(*folders, params.plot)
+    """A folder in which the stages have run."""
+    root, values = tmp_path_factory.mktemp("run"), load_params().model_dump()
+    for section, changed in SMALL.items():
+        values[section] |= changed
+    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    for name, stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        if name != "record":
+            run(stage["cmd"], root)
     return root
 
 
 def test_subsets_have_the_numbers_of_images_asked_for(root):
-    numbers = [len(samples.find(root / "raw" / subset)) for subset in ("train", "validation", "test")]
+    numbers = [len(samples.find(root / "data" / "raw" / subset)) for subset in ("train", "validation", "test")]
     assert numbers == [4, 1, 2]
 
 
 def test_augmented_patches_are_one_and_its_copies(root):
-    plain, more = (patches.read(root / folder) for folder in ("patches/train", "augmented"))
+    plain, more = (patches.read(root / "data" / folder) for folder in ("patches/train", "augmented"))
     assert len(more.images) == 2 * len(plain.images)
     assert more.images.shape[1:] == (64, 64, 3)
 
@@ -76,8 +71,8 @@ def test_training_table_has_a_finite_row_an_epoch(root):
 
 
 def test_predictions_have_the_native_size_and_are_zero_outside_the_fov(root):
-    for sample in samples.find(root / "raw" / "test"):
-        levels = samples.read_levels(root / "predictions" / sample.dataset / f"{sample.id}.png")
+    for sample in samples.find(root / "data" / "raw" / "test"):
+        levels = samples.read_levels(root / "data" / "predictions" / sample.dataset / f"{sample.id}.png")
         assert levels.shape == (150, 140)
         assert not levels[~samples.fov(sample)].any()
 
@@ -94,23 +89,13 @@ def test_scores_are_finite_and_named_as_users_know_them(root):
 def test_every_figure_is_drawn(root):
     charts = {path.name for path in (root / "metrics" / "figures").iterdir()}
     assert charts == {"learning_curves.png", "roc.png", "precision_recall.png", "confusion.png", "per_image.png"}
-    assert {path.name for path in (root / "examples").iterdir()} == {
+    assert {path.name for path in (root / "data" / "examples").iterdir()} == {
         f"phantom_{rank}.png" for rank in ("best", "median", "worst")
     }
 
 
-def test_evaluating_again_writes_the_same_bytes(root, tmp_path):
-    params = small_params()
-    evaluate.main(
-        root / "model" / "model.h5",
-        root / "raw" / "validation",
-        root / "raw" / "test",
-        tmp_path / "predictions",
-        tmp_path,
-        params.evaluate,
-        params.loss,
-        params.preprocess,
-        params.train.threads,
-    )
+def test_evaluating_again_writes_the_same_bytes(root):
+    command = "python -m stages.evaluate data/model/model.h5 data/raw/validation data/raw/test data/again again"
+    run(command, root)
     for name in ("scores.json", "per_image.csv", "curves.csv"):
-        assert (tmp_path / name).read_bytes() == (root / "metrics" / name).read_bytes()
+        assert (root / "again" / name).read_bytes() == (root / "metrics" / name).read_bytes()
