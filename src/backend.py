@@ -1,5 +1,6 @@
 """TensorFlow with the settings that a run needs; imported in place of tensorflow by every module that uses it."""
 
+import json
 import os
 
 # segmentation_models needs the legacy Keras; both must be set before tensorflow is first imported.
@@ -9,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
-__all__ = ["configure", "strategy", "tf"]
+__all__ = ["configure", "set_seed", "strategy", "tf"]
 
 
 def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
@@ -23,13 +24,25 @@ def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> Non
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    tf.keras.utils.set_random_seed(seed)
+    set_seed(seed)
     tf.config.experimental.enable_op_determinism()
     kind = "mixed_float16" if gpus else "mixed_bfloat16"
     tf.keras.mixed_precision.set_global_policy(kind if mixed_precision else "float32")
 
 
+def set_seed(seed: int) -> None:
+    """Begin all random numbers of Python, NumPy and TensorFlow anew from this seed."""
+    tf.keras.utils.set_random_seed(seed)
+
+
 def strategy() -> tf.distribute.Strategy:
-    """All visible GPUs where there are several, else the one device there is."""
+    """All workers where TF_CONFIG names several, all visible GPUs where there are several, else the one device.
+
+    A batch is shared among them. Every worker runs the same command and ends with the same weights and tables; call
+    this before any tensor is made.
+    """
+    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
+    if sum(map(len, cluster.values())) > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
     several = len(tf.config.list_physical_devices("GPU")) > 1
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()

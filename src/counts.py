@@ -66,6 +66,21 @@ def specificity(c: Counts) -> float:
     return _ratio(c.tn, c.tn + c.fp)
 
 
+def balanced_accuracy(c: Counts) -> float:
+    """Mean of recall and specificity; NaN when either is undefined."""
+    return (recall(c) + specificity(c)) / 2
+
+
+def false_positive_rate(c: Counts) -> float:
+    """FP / (FP + TN), 1 - specificity; NaN when there is no background."""
+    return _ratio(c.fp, c.fp + c.tn)
+
+
+def false_negative_rate(c: Counts) -> float:
+    """FN / (FN + TP), 1 - recall; NaN when there is no vessel."""
+    return _ratio(c.fn, c.fn + c.tp)
+
+
 def dice(c: Counts) -> float:
     """Dice similarity (F1 score) 2TP / (2TP + FP + FN); NaN when neither map has a vessel.
 
@@ -97,6 +112,7 @@ def mcc(c: Counts) -> float:
 
 SCORES = {
     "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
     "f1": dice,
     "iou_mean": iou_mean,
     "iou_vessel": iou_vessel,
@@ -104,6 +120,8 @@ SCORES = {
     "precision": precision,
     "recall": recall,
     "specificity": specificity,
+    "false_positive_rate": false_positive_rate,
+    "false_negative_rate": false_negative_rate,
 }
 
 

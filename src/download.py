@@ -16,7 +16,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from src import archives, datasets, decode, folder, fov, phantom, samples
+from src import archives, audit, datasets, decode, folder, fov, phantom, samples
 from src.archives import File
 from src.datasets import DataSet, Download, Record, Subsets
 
@@ -120,8 +120,11 @@ def locate(dataset: DataSet, used: Iterable[Record], root: Path) -> dict[str, Fi
     return found
 
 
-def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> None:
-    """Write each subset to out/<subset>, on all cores; nothing appears under its final name before all are whole."""
+def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> audit.Report:
+    """Write each subset to out/<subset>, on all cores; nothing appears under its final name before all are whole.
+
+    Returns the audit of what is written; where that refuses it, nothing is.
+    """
     part = out / ".part"
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -132,9 +135,11 @@ def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> None:
                 pass
         for subset, entries in subsets.items():
             samples.write_table(part / subset, [entry[:3] for entry in entries])
+        report = audit.run(part, subsets)
         for subset in subsets:
             shutil.rmtree(out / subset, ignore_errors=True)
             os.replace(part / subset, out / subset)
+        return report
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -1,19 +1,44 @@
-"""From probability maps to the tables that are reported: image by image, and pooled by data set."""
+"""From probability maps to the tables that are reported: image by image, and by data set with intervals."""
 
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from src import files, metrics, samples
+from src import counts, files, intervals, metrics, reported, samples, structure
 from src.backend import tf
-from src.counts import Counts, add, count, scores
+from src.counts import Counts
 from src.losses import Loss
 
 REGIONS = ("fov", "full_image")
+HALF = 0.5
+PLACE = ("dataset", "id", "group", "observer", "region")
 DIGITS = 6
+
+
+class ProbabilityMap(NamedTuple):
+    """A map (H, W) uint16 of levels, and the threshold above which it says vessel."""
+
+    levels: np.ndarray
+    threshold: float
+
+    def vessels(self) -> np.ndarray:
+        """The map beyond its threshold, (H, W) bool."""
+        return self.levels >= metrics.first_level(self.threshold)
+
+
+class Rules(NamedTuple):
+    """How to score: threshold and loss of the model; widths, draws and seed as in section `evaluate` of params.yaml."""
+
+    threshold: float
+    loss: Loss
+    widths: tuple[float, float]
+    draws: int
+    seed: int
 
 
 def loss_of(h: metrics.Histogram, loss: Loss) -> float:
@@ -25,62 +50,129 @@ def loss_of(h: metrics.Histogram, loss: Loss) -> float:
 
 
 class Evaluation:
-    """Scores of the maps added so far, at one threshold, in the FOV and on the full image."""
+    """Scores of the model and of all it is compared with, in the FOV and on the full image."""
 
-    def __init__(self, threshold: float, loss: Loss) -> None:
+    def __init__(self, rules: Rules) -> None:
         """Nothing added yet."""
-        self.threshold = threshold
-        self.loss = loss
+        self.rules = rules
         self.rows: list[dict] = []
-        self._pooled = defaultdict(lambda: metrics.EMPTY)  # by data set and region
+        self._pooled = defaultdict(lambda: metrics.EMPTY)  # by data set, observer and region
 
-    def add(self, sample: samples.Sample, levels: np.ndarray) -> None:
-        """Score the map `levels` (H, W) uint16 of a sample, and its second observer where there is one."""
+    def add(self, sample: samples.Sample, levels: np.ndarray, filtered: Mapping[str, ProbabilityMap]) -> None:
+        """Score the model's map `levels` (H, W) uint16, those of filters by name, and the second observer if any.
+
+        The model is scored at its threshold, and as `model_at_half` at 0.5. Structure, distances and calibration
+        are of the FOV alone.
+        """
         truth, fov, human = samples.truth(sample), samples.fov(sample), samples.second_observer(sample)
-        for region, pixels in zip(REGIONS, (fov, np.ones_like(fov)), strict=True):
-            h = metrics.histogram(levels, truth, pixels)
-            self._pooled[sample.dataset, region] += h
-            c = metrics.counts_above(h, self.threshold)
-            self._row(sample, "model", region, c, metrics.score_map(h, self.threshold, loss_of(h, self.loss)))
-            if human is not None:
-                c = count(truth, human, pixels)
-                self._row(sample, "second_observer", region, c, scores(c))
+        maps = {"model": ProbabilityMap(levels, self.rules.threshold), **filtered}
+        drawn = {observer: map_.vessels() for observer, map_ in maps.items()}
+        drawn["model_at_half"] = ProbabilityMap(levels, HALF).vessels()
+        if human is not None:
+            drawn["second_observer"] = human
+        described = structure.describe(truth, fov, self.rules.widths)
+        for observer in (name for name in reported.OBSERVERS if name in drawn):
+            for region, pixels in zip(REGIONS, (fov, np.ones_like(fov)), strict=True):
+                c = counts.count(truth, drawn[observer], pixels)
+                scores = counts.scores(c)
+                if observer in maps:
+                    h = metrics.histogram(maps[observer].levels, truth, pixels)
+                    self._pooled[sample.dataset, observer, region] += h
+                    scores |= self._of_histogram(h, observer, region)
+                if region == "fov":
+                    other = structure.describe(drawn[observer], fov, self.rules.widths)
+                    scores |= structure.scores(described, other)
+                place = (sample.dataset, sample.id, sample.group, observer, region)
+                self.rows.append(dict(zip(PLACE, place, strict=True)) | c._asdict() | scores)
 
-    def _row(self, sample: samples.Sample, observer: str, region: str, c: Counts, named: dict) -> None:
-        place = {"dataset": sample.dataset, "id": sample.id, "group": sample.group}
-        self.rows.append(place | {"observer": observer, "region": region} | c._asdict() | named)
+    def _of_histogram(self, h: metrics.Histogram, observer: str, region: str) -> dict[str, float]:
+        """The scores that need no threshold; a filter's answer is no probability, and has no loss."""
+        scores = {"auc_roc": metrics.auc_roc(h), "auc_pr": metrics.auc_pr(h)}
+        if observer == "model":
+            scores["loss"] = loss_of(h, self.rules.loss)
+            if region == "fov":
+                scores |= {"brier": metrics.brier(h), "calibration_error": metrics.calibration_error(h)}
+        return scores
 
-    def summary(self) -> dict:
-        """What scores.json holds: threshold, then data set -> region -> score, and the second observer's."""
-        result: dict = {"threshold": self.threshold}
-        for dataset in sorted({row["dataset"] for row in self.rows}):
-            result[dataset] = self._observer(dataset, "model")
-            human = self._observer(dataset, "second_observer")
-            if human["images"]:
-                result[dataset]["second_observer"] = human
+    def summary(self) -> list[dict]:
+        """A row for each data set, observer, region and score: pooled over pixels, and mean over images with interval.
+
+        `pooled` is None where pooling means nothing (structure, distances).
+        """
+        result = []
+        for (dataset, observer, region), rows in self._by_place():
+            pooled = counts.scores(counts.add([Counts(*(row[name] for name in Counts._fields)) for row in rows]))
+            if (dataset, observer, region) in self._pooled:
+                pooled |= self._of_histogram(self._pooled[dataset, observer, region], observer, region)
+            groups = np.array([row["group"] for row in rows])
+            for name in (name for name in reported.SCORES if name in rows[0]):
+                values = np.array([row[name] for row in rows], float)
+                interval = intervals.of_mean(values, groups, self.rules.draws, self.rules.seed)
+                place = {"dataset": dataset, "observer": observer, "region": region, "score": name}
+                result.append(place | {"pooled": pooled.get(name)} | interval._asdict())
         return result
 
-    def _observer(self, dataset: str, observer: str) -> dict:
-        """Number of images, and in each region the scores pooled over pixels and their means over images."""
-        mine = [row for row in self.rows if (row["dataset"], row["observer"]) == (dataset, observer)]
-        result: dict = {"images": len(mine) // len(REGIONS)}
-        for region in REGIONS if mine else ():
-            rows = [row for row in mine if row["region"] == region]
+    def differences(self) -> list[dict]:
+        """A row for each data set, other observer, region and score: the model minus that, image by image."""
+        by_place = dict(self._by_place())
+        result = []
+        for (dataset, observer, region), rows in by_place.items():
             if observer == "model":
-                h = self._pooled[dataset, region]
-                pooled = metrics.score_map(h, self.threshold, loss_of(h, self.loss))
-            else:
-                pooled = scores(add([Counts(*(row[name] for name in Counts._fields)) for row in rows]))
-            result[region] = pooled | metrics.over_images([{name: row[name] for name in pooled} for row in rows])
+                continue
+            model = by_place[dataset, "model", region]
+            for name in (name for name in reported.SCORES if name in model[0] and name in rows[0]):
+                difference = intervals.paired(
+                    np.array([row[name] for row in model], float),
+                    np.array([row[name] for row in rows], float),
+                    np.array([row["group"] for row in rows]),
+                    reported.SCORES[name].lower,
+                    self.rules.draws,
+                    self.rules.seed,
+                )
+                place = {"dataset": dataset, "observer": observer, "region": region, "score": name}
+                result.append(place | difference._asdict())
+        return result
+
+    def _by_place(self) -> Iterator[tuple[tuple[str, str, str], list[dict]]]:
+        """The rows of each data set, observer and region, in a fixed order."""
+        found = defaultdict(list)
+        for row in self.rows:
+            found[row["dataset"], row["observer"], row["region"]].append(row)
+        order = list(reported.OBSERVERS)
+        yield from sorted(found.items(), key=lambda item: (item[0][0], order.index(item[0][1]), item[0][2]))
+
+    def scores(self, summary: list[dict]) -> dict:
+        """What scores.json holds, from `summary()`: threshold, then data set -> region -> score, others below them."""
+        images = {place: len(rows) for place, rows in self._by_place()}
+        result: dict = {"threshold": self.rules.threshold}
+        for row in summary:
+            dataset, observer, region, name, pooled, mean, sd = list(row.values())[:7]
+            of_set = result.setdefault(dataset, {})
+            of_observer = of_set if observer == "model" else of_set.setdefault(observer, {})
+            of_observer["images"] = images[dataset, observer, region]
+            of_region = of_observer.setdefault(region, {})
+            of_region |= {} if pooled is None else {name: pooled}
+            of_region |= {f"mean_{name}": mean, f"sd_{name}": sd}
+            of_region |= {f"n_{name}": row["images"]} if row["images"] < of_observer["images"] else {}
         return result
 
     def write(self, out: Path) -> None:
-        """Write scores.json, per_image.csv and curves.csv (by data set, pooled, in the FOV) into the folder `out`."""
-        files.write_text(out / "scores.json", json.dumps(_rounded(self.summary()), indent=2) + "\n")
-        _write_rows(out / "per_image.csv", self.rows)
-        pooled = {dataset: h for (dataset, region), h in self._pooled.items() if region == "fov"}
-        curves = [{"dataset": dataset} | row for dataset, h in pooled.items() for row in metrics.curve(h)]
-        _write_rows(out / "curves.csv", curves)
+        """Write scores.json and the tables per_image, summary, differences, curves and reliability (.csv) to `out`.
+
+        The last two are the model's, pooled over the FOV of each data set.
+        """
+        summary = self.summary()
+        files.write_text(out / "scores.json", json.dumps(_rounded(self.scores(summary)), indent=2) + "\n")
+        pooled = {place[0]: h for place, h in self._pooled.items() if place[1:] == ("model", "fov")}
+        tables = {
+            "per_image": self.rows,
+            "summary": summary,
+            "differences": self.differences(),
+            "curves": [{"dataset": name} | row for name, h in pooled.items() for row in metrics.curve(h)],
+            "reliability": [{"dataset": name} | row for name, h in pooled.items() for row in metrics.reliability(h)],
+        }
+        for name, rows in tables.items():
+            _write_rows(out / f"{name}.csv", rows)
 
 
 def _rounded(value: object) -> object:
@@ -93,6 +185,6 @@ def _rounded(value: object) -> object:
 
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
-    """Write rows under the columns of the first; an undefined or missing value is an empty cell."""
-    columns = list(rows[0])
+    """Write rows under the columns that any of them has; an undefined or missing value is an empty cell."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     files.write_rows(path, [columns, *([_rounded(row.get(column)) for column in columns] for row in rows)])

@@ -12,6 +12,7 @@ import numpy as np
 from src.counts import Counts, scores
 
 LEVELS = 65536
+BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017) have them
 
 
 class Histogram(NamedTuple):
@@ -117,24 +118,37 @@ def curve(h: Histogram, points: int = 200) -> list[dict[str, float]]:
     return rows
 
 
-def score_map(h: Histogram, threshold: float, loss: float) -> dict[str, float]:
-    """Every reported score of a probability map, or of several pooled."""
-    named = scores(counts_above(h, threshold))
-    return named | {"auc_roc": auc_roc(h), "auc_pr": auc_pr(h), "loss": loss}
+def brier(h: Histogram) -> float:
+    """Brier score: mean of (probability - truth)^2, [0, 1] (Brier, 1950); NaN without a pixel."""
+    probability = np.arange(LEVELS) / (LEVELS - 1)
+    total = int(h.vessel.sum() + h.background.sum())
+    squares = h.vessel @ (1 - probability) ** 2 + h.background @ probability**2
+    return float(squares / total) if total else math.nan
 
 
-def over_images(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean and standard deviation (n - 1) of each score over images, as mean_* and sd_*.
+def reliability(h: Histogram) -> list[dict[str, float]]:
+    """A row for each of BINS equal parts of [0, 1]: its upper end, pixels, mean probability and share of vessel.
 
-    Images in which a score is undefined do not enter its mean; where they are fewer than all, n_* says how many
-    did. NaN where there are none (for the deviation: fewer than two).
+    The last two are NaN where the bin is empty.
     """
-    result = {}
-    for name in rows[0]:
-        values = np.array([row[name] for row in rows], float)
-        values = values[np.isfinite(values)]
-        result[f"mean_{name}"] = float(values.mean()) if len(values) else math.nan
-        result[f"sd_{name}"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-        if len(values) < len(rows):
-            result[f"n_{name}"] = len(values)
-    return result
+    probability = np.arange(LEVELS) / (LEVELS - 1)
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probability)
+    vessel, pixels, mass = (
+        np.bincount(bins, values, BINS)
+        for values in (h.vessel, h.vessel + h.background, (h.vessel + h.background) * probability)
+    )
+    mean, share = (np.divide(part, pixels, out=np.full(BINS, np.nan), where=pixels > 0) for part in (mass, vessel))
+    columns = ((np.arange(BINS) + 1) / BINS, pixels.astype(int), mean, share)
+    names = ("probability_up_to", "pixels", "mean_probability", "vessel_share")
+    return [dict(zip(names, (value.item() for value in row), strict=True)) for row in zip(*columns, strict=True)]
+
+
+def calibration_error(h: Histogram) -> float:
+    """Expected calibration error: mean over pixels of |mean probability - share of vessel| of their bin.
+
+    Naeini et al., AAAI 2015; in [0, 1]; NaN without a pixel.
+    """
+    rows = [row for row in reliability(h) if row["pixels"]]
+    total = sum(row["pixels"] for row in rows)
+    gaps = sum(row["pixels"] * abs(row["mean_probability"] - row["vessel_share"]) for row in rows)
+    return gaps / total if total else math.nan

@@ -8,15 +8,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from src import files
+from src import files, residual_unet
 from src.backend import tf
 
 import segmentation_models as sm  # isort: skip  (needs what src.backend sets)
 
-ARCHITECTURES = {"unet": sm.Unet, "linknet": sm.Linknet, "fpn": sm.FPN, "pspnet": sm.PSPNet}
+LIBRARY = {"unet": sm.Unet, "linknet": sm.Linknet, "fpn": sm.FPN, "pspnet": sm.PSPNet}
+ARCHITECTURES = (*LIBRARY, "residual_unet")
 STEP = {"pspnet": 96}  # sides a network takes are multiples of this
 DEFAULT_STEP = 32
-MOMENTUM = 0.9  # of batch normalisation; the library's .99 lags behind in trainings of a few hundred steps
 
 
 def _input_form(backbone: str) -> tf.keras.layers.Conv2D:
@@ -38,48 +38,64 @@ def _input_form(backbone: str) -> tf.keras.layers.Conv2D:
     )
 
 
-def build(architecture: str, backbone: str, encoder_weights: str | None, size: int) -> tf.keras.Model:
+def build(
+    architecture: str, backbone: str, encoder_weights: str | None, filters: tuple[int, ...], size: int
+) -> tf.keras.Model:
     """A network from (B, H, W, 3) float32 in 0..255 to (B, H, W, 1) float32 probability.
 
     H and W are any multiples of 32; with `pspnet`, whose pooling fixes them, they are `size`.
 
     Args:
-        architecture: unet, linknet, fpn or pspnet.
-        backbone: an encoder of segmentation_models, such as efficientnetb0.
+        architecture: unet, linknet, fpn or pspnet of segmentation_models, or residual_unet.
+        backbone: an encoder of segmentation_models, such as efficientnetb0; residual_unet has none.
         encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder.
+        filters: the widths of residual_unet, from full resolution down.
         size: side of the training patches in pixels.
 
     Raises:
         ValueError: an unknown name, a size that the architecture cannot take, weights that do not fit.
     """
-    known = sm.get_available_backbone_names()
-    if backbone not in known:
-        raise ValueError(f"model.backbone: expected one of {', '.join(known)}, got {backbone!r}")
     if architecture not in ARCHITECTURES:
         raise ValueError(f"model.architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
     step = STEP.get(architecture, DEFAULT_STEP)
     if size % step:
         raise ValueError(f"patch.size: expected a multiple of {step} for {architecture}, got {size}")
     side = size if architecture in STEP else None
-    network = _network(architecture, backbone, encoder_weights, side)
-    for layer in network.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            layer.momentum = MOMENTUM
     image = tf.keras.Input((side, side, 3), name="image")
-    logit = network(_input_form(backbone)(image))
+    if architecture == "residual_unet":
+        if encoder_weights is not None:
+            raise ValueError(f"model.encoder_weights: expected null for residual_unet, got {encoder_weights!r}")
+        logit = residual_unet.build(filters, side)(image)
+    else:
+        logit = _of_library(architecture, backbone, encoder_weights, side)(_input_form(backbone)(image))
     probability = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)
     return tf.keras.Model(image, probability, name=architecture)
 
 
-def _network(architecture: str, backbone: str, encoder_weights: str | None, side: int | None) -> tf.keras.Model:
-    """The library's network, from an image in the backbone's own form to a logit."""
+def mean(members: list[tf.keras.Model]) -> tf.keras.Model:
+    """The network whose probability is the mean of the members'; a single member is itself."""
+    if len(members) == 1:
+        return members[0]
+    image = tf.keras.Input(members[0].input_shape[1:], name="image")
+    named = [
+        tf.keras.Model(member.input, member.output, name=f"member_{number}") for number, member in enumerate(members, 1)
+    ]
+    probability = tf.keras.layers.Average(dtype="float32", name="probability")([member(image) for member in named])
+    return tf.keras.Model(image, probability, name="mean")
+
+
+def _of_library(architecture: str, backbone: str, encoder_weights: str | None, side: int | None) -> tf.keras.Model:
+    """A network of segmentation_models, from an image in the backbone's own form to a logit."""
+    known = sm.get_available_backbone_names()
+    if backbone not in known:
+        raise ValueError(f"model.backbone: expected one of {', '.join(known)}, got {backbone!r}")
     if encoder_weights not in (None, "imagenet") and not Path(encoder_weights).is_file():
         raise ValueError(
             f"model.encoder_weights: expected null, imagenet or the path of an .h5, got {encoder_weights!r}"
         )
-    make = ARCHITECTURES[architecture]
+    make = LIBRARY[architecture]
     try:
-        return make(
+        network = make(
             backbone, encoder_weights=encoder_weights, classes=1, activation="linear", input_shape=(side, side, 3)
         )
     except Exception as error:
@@ -88,6 +104,10 @@ def _network(architecture: str, backbone: str, encoder_weights: str | None, side
             raise
         reason = " ".join(str(error).split())
         raise ValueError(f"model.encoder_weights: {encoder_weights!r} could not be loaded: {reason}") from error
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = residual_unet.MOMENTUM
+    return network
 
 
 def in_float32(model: tf.keras.Model) -> tf.keras.Model:

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 DataSetName = Literal["phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder"]
+FilterName = Literal["frangi", "sato", "matched_filter"]
 
 
 def _refuse_bool(value: object) -> object:
@@ -113,9 +114,10 @@ class Augment(Section):
 class Model(Section):
     """The network."""
 
-    architecture: Literal["unet", "linknet", "fpn", "pspnet"]
+    architecture: Literal["unet", "linknet", "fpn", "pspnet", "residual_unet"]
     backbone: str
     encoder_weights: str | None
+    filters: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
 
 
 class Loss(Section):
@@ -140,8 +142,21 @@ class Train(Section):
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool
+    members: Count
     threads: Count
     seed: Seed
+
+
+class Baselines(Section):
+    """Classical filters beside the network; none if the list is empty."""
+
+    filters: list[FilterName]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Baselines":
+        if len(set(self.filters)) < len(self.filters):
+            raise ValueError(f"filters: expected each filter once, got {self.filters}")
+        return self
 
 
 class Evaluate(Section):
@@ -152,11 +167,20 @@ class Evaluate(Section):
     overlap: Annotated[Int, Field(ge=0)]
     batch_size: Count
     threshold: Share | None
+    widths: tuple[Positive, Positive]
+    draws: Annotated[Int, Field(ge=100)]
+    seed: Seed
 
     @model_validator(mode="after")
     def _overlap_below_tile(self) -> "Evaluate":
         if self.overlap >= self.tile:
             raise ValueError(f"overlap: expected less than tile ({self.tile}), got {self.overlap}")
+        return self
+
+    @model_validator(mode="after")
+    def _widths_rise(self) -> "Evaluate":
+        if self.widths[0] >= self.widths[1]:
+            raise ValueError(f"widths: expected two that rise, got {list(self.widths)}")
         return self
 
 
@@ -185,6 +209,7 @@ class Params(Section):
     model: Model
     loss: Loss
     train: Train
+    baselines: Baselines
     evaluate: Evaluate
     plot: Plot
     record: Record

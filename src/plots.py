@@ -5,8 +5,9 @@ matplotlib settings, and the colours are those of Okabe and Ito (2008), which th
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -16,9 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from src import files
+from src import files, reported
 
 SKY, BLUE, VERMILION, GREY = "#56B4E9", "#0072B2", "#D55E00", "#767676"
+MARKS = {  # shape and colour of each observer's point
+    "model": ("o", BLUE),
+    "second_observer": ("D", VERMILION),
+    "matched_filter": ("^", "#009E73"),
+    "frangi": ("s", "#CC79A7"),
+    "sato": ("v", "#000000"),
+}
+SOLID = ("model", "second_observer")  # the filters are hollow: their points may lie on one another
+INTERVALS = ("f1", "cldice", "mcc", "auc_roc", "auc_pr", "recall_thin", "recall_middle", "recall_thick")
 STYLE = {
     **{key: value for key, value in mpl.rcParamsDefault.items() if key.split(".")[0] not in ("backend", "toolbar")},
     "font.size": 10.0,
@@ -79,48 +89,73 @@ def learning_curves(history: pd.DataFrame) -> Figure:
 
 @styled
 def roc(curves: dict[str, pd.DataFrame], scores: dict) -> Figure:
-    """The receiver operating characteristic of each test set, with operating point and second observer.
+    """The receiver operating characteristic of each test set, with the point of every observer.
 
     Args:
         curves: a table by test set with the columns `false_positive_rate` and `recall`.
         scores: the content of `scores.json`.
     """
-    figure, panels = _squares(len(curves))
-    for axes, (dataset, curve) in zip(panels, curves.items(), strict=True):
-        axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
-        label = f"model, AUC {number(scores[dataset]['fov']['auc_roc'])}"
-        corners = [1, *curve["false_positive_rate"], 0], [1, *curve["recall"], 0]
-        axes.plot(*corners, color=BLUE, lw=1.8, label=label, clip_on=False)
-        for name, marker, point in _points(scores, dataset):
-            if point["specificity"] is not None and point["recall"] is not None:
-                rate, recall = 1 - point["specificity"], point["recall"]
-                axes.plot(rate, recall, label=f"{name} (FPR {rate:.3f}, recall {recall:.3f})", **marker)
-        axes.set(title=dataset, xlabel="false positive rate (1 - specificity)", ylabel="recall (sensitivity)")
-        axes.legend(loc="lower right")
+    figure = _curves(ROC, curves, scores)
     figure.suptitle("ROC in the field of view, all pixels pooled")
     return figure
 
 
 @styled
 def precision_recall(curves: dict[str, pd.DataFrame], scores: dict) -> Figure:
-    """Precision over recall of each test set, with operating point, second observer and lines of equal F1.
+    """Precision over recall of each test set, with the point of every observer and lines of equal F1.
 
     Args:
         curves: a table by test set with the columns `recall` and `precision`.
         scores: the content of `scores.json`.
     """
-    figure, panels = _squares(len(curves))
-    for axes, (dataset, curve) in zip(panels, curves.items(), strict=True):
-        _iso_f1(axes)
-        label = f"model, AUC {number(scores[dataset]['fov']['auc_pr'])}"
-        axes.plot(curve["recall"], curve["precision"], color=BLUE, lw=1.8, label=label, clip_on=False)
-        for name, marker, point in _points(scores, dataset):
-            if point["precision"] is not None and point["recall"] is not None:
-                text = f"{name} (F1 {number(point['f1'])})"
-                axes.plot(point["recall"], point["precision"], label=text, **marker)
-        axes.set(title=dataset, xlabel="recall (sensitivity)", ylabel="precision")
-        axes.legend(loc="lower left")
+    figure = _curves(PRECISION_RECALL, curves, scores)
     figure.suptitle("Precision and recall in the field of view,\nall pixels pooled; grey lines: equal F1")
+    return figure
+
+
+@styled
+def reliability(bins: dict[str, pd.DataFrame], scores: dict) -> Figure:
+    """The reliability curve of the model on each test set, and below it how many pixels make each point.
+
+    Args:
+        bins: a table by test set with the columns of `reliability.csv`; bins without a pixel have no point.
+        scores: the content of `scores.json`.
+    """
+    figure, panels = _squares(len(bins))
+    for axes, (dataset, table) in zip(panels, bins.items(), strict=True):
+        fov = scores[dataset]["fov"]
+        label = f"model, ECE {number(fov['calibration_error'])}, Brier {number(fov['brier'])}"
+        _diagonal(axes, "perfect calibration")
+        axes.plot(
+            table["mean_probability"], table["vessel_share"], color=BLUE, lw=1.8, marker="o", ms=5, label=label,
+            clip_on=False,
+        )  # fmt: skip
+        axes.set(title=dataset, ylabel="share of vessel")
+        axes.tick_params(labelbottom=False)
+        axes.legend(loc="upper left")
+        _pixels(axes.inset_axes((0, -0.24, 1, 0.2), sharex=axes), table)
+    figure.suptitle("Reliability in the field of view, all pixels pooled")
+    return figure
+
+
+@styled
+def intervals(summary: pd.DataFrame) -> Figure:
+    """Mean over images of each observer's scores in the FOV, with its 95 % interval, from the table `summary.csv`.
+
+    An undefined score has no dot, a mean of too few people no whiskers.
+    """
+    table = summary[(summary["region"] == "fov") & summary["observer"].isin(MARKS) & summary["score"].isin(INTERVALS)]
+    datasets = sorted(set(table["dataset"]))
+    observers = [observer for observer in MARKS if observer in set(table["observer"])]
+    figure = Figure(figsize=(2.4 + 5.6 * len(datasets), 7.6), layout="constrained")
+    panels = figure.subplots(1, len(datasets), squeeze=False, sharex=True, sharey=True).flat
+    for axes, dataset in zip(panels, datasets, strict=True):
+        mine = table[table["dataset"] == dataset]
+        _whiskers(axes, mine, observers)
+        axes.set_title(f"{dataset}: {mine['images'].max()} images of {mine['groups'].max()} people")
+    handles = [Line2D([], [], **_marker(observer, 6), label=reported.OBSERVERS[observer]) for observer in observers]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5 if len(datasets) > 1 else 3))
+    figure.suptitle("Mean over test images and its 95 % interval, field of view")
     return figure
 
 
@@ -177,14 +212,42 @@ def _squares(count: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def _points(scores: dict, dataset: str) -> Iterator[tuple[str, dict, dict]]:
-    """Legend, marker and scores in the FOV of the operating point, and of the second observer where there is one."""
-    base = {"ls": "", "mec": "white", "mew": 1.0, "zorder": 5, "clip_on": False}
-    name = f"threshold {scores['threshold']:.3f}"
-    yield name, {**base, "marker": "o", "ms": 10, "color": BLUE}, scores[dataset]["fov"]
-    if "second_observer" in scores[dataset]:
-        marker = {**base, "marker": "D", "ms": 9, "color": VERMILION}
-        yield "second observer", marker, scores[dataset]["second_observer"]["fov"]
+def _curves(kind: "Curves", curves: dict[str, pd.DataFrame], scores: dict) -> Figure:
+    """A square panel a test set: the model's curve and the points of all observers that have both scores."""
+    figure, panels = _squares(len(curves))
+    for axes, (dataset, curve) in zip(panels, curves.items(), strict=True):
+        kind.behind(axes)
+        label = f"model, AUC {number(scores[dataset]['fov'][kind.area])}"
+        line = [[1, *curve[name], 0] if kind.corners else curve[name] for name in (kind.x, kind.y)]
+        axes.plot(*line, color=BLUE, lw=1.8, label=label, clip_on=False)
+        for observer, name, point in _points(scores, dataset):
+            if point[kind.x] is not None and point[kind.y] is not None:
+                axes.plot(point[kind.x], point[kind.y], label=f"{name} ({kind.text(point)})", **_marker(observer, 8))
+        axes.set(title=dataset, xlabel=kind.xlabel, ylabel=kind.ylabel)
+        axes.legend(loc=kind.legend)
+    return figure
+
+
+def _points(scores: dict, dataset: str) -> Iterator[tuple[str, str, dict]]:
+    """Observer, legend and scores in the FOV of the operating point, and of all others that the data set has."""
+    yield "model", f"threshold {scores['threshold']:.3f}", scores[dataset]["fov"]
+    for observer in list(MARKS)[1:]:
+        if observer in scores[dataset]:
+            yield observer, reported.OBSERVERS[observer], scores[dataset][observer]["fov"]
+
+
+def _marker(observer: str, size: float) -> dict:
+    """How an observer's point is drawn, `size` points across; the model's above the others."""
+    shape, colour = MARKS[observer]
+    solid = observer in SOLID
+    filling = {"mfc": colour if solid else "none", "mec": "white" if solid else colour, "mew": 1.0 if solid else 1.4}
+    return {"ls": "", "marker": shape, "ms": size, **filling, "zorder": 5 - 0.1 * list(MARKS).index(observer),
+            "clip_on": False}  # fmt: skip
+
+
+def _diagonal(axes: Axes, label: str | None = None) -> None:
+    """The line of equal values: chance in a ROC, perfect calibration in a reliability curve."""
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":", label=label)
 
 
 def _iso_f1(axes: Axes) -> None:
@@ -195,6 +258,56 @@ def _iso_f1(axes: Axes) -> None:
         axes.annotate(f"{f1:.1f}", (1, f1 / (2 - f1)), (3, 0), textcoords="offset points", va="center", color=GREY,
                       fontsize=8, annotation_clip=False)  # fmt: skip
     axes.grid(False)
+
+
+class Curves(NamedTuple):
+    """What a chart of curves shows: columns and labels of the axes, score of the area, what is drawn and written."""
+
+    x: str
+    y: str
+    xlabel: str
+    ylabel: str
+    area: str
+    legend: str
+    corners: bool  # the curve goes on to (1, 1) and (0, 0)
+    behind: Callable[[Axes], None]
+    text: Callable[[dict], str]
+
+
+ROC = Curves(
+    "false_positive_rate", "recall", "false positive rate (1 - specificity)", "recall (sensitivity)", "auc_roc",
+    "lower right", True, _diagonal, lambda point: f"FPR {number(point['false_positive_rate'])}, "
+    f"recall {number(point['recall'])}",
+)  # fmt: skip
+PRECISION_RECALL = Curves(
+    "recall", "precision", "recall (sensitivity)", "precision", "auc_pr",
+    "lower left", False, _iso_f1, lambda point: f"F1 {number(point['f1'])}",
+)  # fmt: skip
+
+
+def _pixels(axes: Axes, table: pd.DataFrame) -> None:
+    """Bars of the number of pixels of each bin, on a logarithmic axis."""
+    width = 1 / len(table)
+    axes.set(yscale="log", ylim=(0.5, max(10, 2 * table["pixels"].max())), xlabel="probability", ylabel="pixels")
+    axes.bar(table["probability_up_to"] - width / 2, table["pixels"], width=0.9 * width, color=SKY)
+
+
+def _whiskers(axes: Axes, table: pd.DataFrame, observers: list[str]) -> None:
+    """A band a score, from the top; in it a dot with whiskers an observer."""
+    steps = np.linspace(-0.3, 0.3, len(observers)) if len(observers) > 1 else [0.0]
+    for place in range(0, len(INTERVALS), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color="#F5F5F5", zorder=0)
+    for observer, step in zip(observers, steps, strict=True):
+        rows = table[table["observer"] == observer].set_index("score").reindex(INTERVALS)
+        places = np.arange(len(INTERVALS)) + step
+        colour = MARKS[observer][1]
+        axes.hlines(places, rows["low"], rows["high"], color=colour, lw=1.2)
+        for end in ("low", "high"):
+            axes.plot(rows[end], places, color=colour, ls="", marker="|", ms=6, mew=1.2)
+        axes.plot(rows["mean"], places, **_marker(observer, 5) | {"mec": colour})
+    axes.set(ylim=(len(INTERVALS) - 0.5, -0.5), yticks=range(len(INTERVALS)), xlabel="score")
+    axes.set_yticklabels([reported.SCORES[name].label for name in INTERVALS])
+    axes.grid(False, axis="y")
 
 
 def _matrix(axes: Axes, pixels: np.ndarray) -> None:

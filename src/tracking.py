@@ -26,6 +26,8 @@ import yaml
 from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
+from src import provenance
+
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
@@ -44,11 +46,10 @@ from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import Schema, TensorSpec  # noqa: E402
 
 PIPELINE = ("params.yaml", "dvc.yaml", "dvc.lock")
-TABLES = ("scores.json", "per_image.csv", "training.csv", "curves.csv")
+REPORT = "report.md"
 RECORD = "record"  # the stage that calls this; its own entry in dvc.lock is that of the run before
 FINGERPRINT = "fingerprint"
-PACKAGES = ("tensorflow", "tf_keras", "segmentation-models", "numpy", "dvc", "mlflow")
-MODEL_PACKAGES = PACKAGES[:4]
+MODEL_PACKAGES = ("tensorflow", "tf_keras", "segmentation-models", "numpy")
 EXAMPLE_SIZE = 64  # pixels, side of the input example of a network that takes any size
 BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # at most so many a call, says MLflow
 LOCK_SECONDS = 600  # how long to wait for another process that records
@@ -82,7 +83,8 @@ def gather(project: Path, metrics: Path, examples: Path, params: dict, model: Mo
     """
     lock = _lock(project / "dvc.lock")
     tags = {**hashes(lock), **_code(project, metrics), **_surroundings()}
-    tags[FINGERPRINT] = fingerprint(lock, params, [metrics / name for name in TABLES])
+    tables = [metrics / name for name in provenance.TABLES]
+    tags[FINGERPRINT] = fingerprint(lock, params, tables)
     pipeline = [project / name for name in PIPELINE if (project / name).exists()]
     return Run(
         params,
@@ -92,7 +94,7 @@ def gather(project: Path, metrics: Path, examples: Path, params: dict, model: Mo
         pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str}),
         {
             "pipeline": pipeline,
-            "metrics": [metrics / name for name in TABLES],
+            "metrics": [*tables, metrics / REPORT],
             "metrics/figures": [metrics / "figures"],
             "examples": [examples],
         },
@@ -193,10 +195,10 @@ def _git(project: Path, *arguments: str) -> str | None:
 def _surroundings() -> dict[str, str]:
     """Tags of the machine, of the versions of packages, and of the DVC experiment where there is one."""
     machine = {"machine": platform.node(), "platform": platform.platform(), "cpus": str(os.cpu_count())}
-    versions = {f"version.{name}": version(name) for name in PACKAGES}
+    versions = {f"version.{name}": found for name, found in provenance.versions().items()}
     names = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
     experiment = {name: os.environ[name] for name in names if os.environ.get(name)}
-    return {**machine, "version.python": platform.python_version(), **versions, **experiment}
+    return {**machine, **versions, **experiment}
 
 
 @contextlib.contextmanager

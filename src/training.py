@@ -66,7 +66,7 @@ class EpochLog(tf.keras.callbacks.Callback):
     """Turns counts into scores, adds a row an epoch to a CSV file, stops at a loss that is no number."""
 
     def __init__(self, path: Path) -> None:
-        """Begin the table at `path`."""
+        """Begin the table at `path`; epochs are counted on through all members of an ensemble."""
         super().__init__()
         self.path = path
         self.epoch = 0
@@ -77,8 +77,8 @@ class EpochLog(tf.keras.callbacks.Callback):
         files.write_rows(self.path, self.rows)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Remember which epoch runs."""
-        self.epoch = epoch + 1
+        """Count the epoch that begins."""
+        self.epoch += 1
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Refuse to go on from a loss that is no number."""
@@ -95,12 +95,12 @@ class EpochLog(tf.keras.callbacks.Callback):
             counts = Counts(*(int(logs.pop(prefix + name)) for name in Counts._fields))
             logs.update({prefix + name: score(counts) for name, score in SCORES.items()})
             row += [f"{logs[prefix + name]:.6f}" for name in COLUMNS]
-        rate = self.model.optimizer.learning_rate
-        self.rows.append((epoch + 1, f"{float(rate):.6g}", *row))
+        rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)  # one of several where devices mirror it
+        self.rows.append((self.epoch, f"{float(rate):.6g}", *row))
         try:
             self.write()
         except OSError as error:  # no reason to lose the weights: the next epoch tries again
-            tqdm.write(f"warning: the row of epoch {epoch + 1} is not written yet: {error}")
+            tqdm.write(f"warning: the row of epoch {self.epoch} is not written yet: {error}")
 
 
 class Progress(tf.keras.callbacks.Callback):
@@ -153,11 +153,11 @@ def fit(
     schedule: Schedule,
     train: tf.data.Dataset,
     validation: tf.data.Dataset,
-    table: Path,
+    log: EpochLog,
     monitor: str,
     patience: int | None,
-) -> EpochLog:
-    """Train `model` in place; a row an epoch goes to the CSV file `table` as it ends. Returns the table's log.
+) -> None:
+    """Train `model` in place; a row an epoch goes to the `log` as it ends.
 
     With `patience`, training stops after that many epochs without a better validation score `monitor`, and the
     best weights are restored; without, the last weights stay.
@@ -166,7 +166,6 @@ def fit(
         ValueError: the loss became NaN or infinite.
     """
     model.compile(optimizer=optimizer(schedule), loss=in_fov(loss), metrics=[PixelCounts()])
-    log = EpochLog(table)
     callbacks = [log, Progress(schedule)]
     if patience is not None:
         callbacks.append(
@@ -185,4 +184,3 @@ def fit(
         callbacks=callbacks,
         verbose=0,
     )
-    return log

@@ -1,23 +1,31 @@
-"""Bring the photographs of all data sets to one layout: training, validation and test."""
+"""Bring the photographs of all data sets to one layout: training, validation and test; audit them on the way."""
 
 import sys
 from itertools import chain
 from pathlib import Path
 
-from src import datasets, download
+from tqdm import tqdm
+
+from src import datasets, download, files
 from src.cli import run
 from src.params import Data, PhantomSection
 from src.root import real_root
 
 
-def main(out: Path, data: Data, phantom: PhantomSection) -> None:
-    """Write out/train, out/validation and out/test; validation is held out of the training images by group."""
+def main(out: Path, table: Path, data: Data, phantom: PhantomSection) -> None:
+    """Write out/train, out/validation and out/test, and what the audit found in them to `table`.
+
+    Validation is held out of the training images by group.
+    """
     names = sorted({*data.train, *data.test})
     found = {name: find(name, data, phantom) for name in names}
     train = list(chain.from_iterable(found[name].train for name in names if name in data.train))
     test = list(chain.from_iterable(found[name].test for name in names if name in data.test))
     datasets.refuse_shared_groups((entry.group for entry in train), (entry.group for entry in test))
-    download.write(out, {**download.hold_out(train, data.validation, data.seed), "test": test})
+    report = download.write(out, {**download.hold_out(train, data.validation, data.seed), "test": test})
+    files.write_rows(table, report.rows)
+    for warning in report.warnings:
+        tqdm.write(f"warning: {warning}", file=sys.stderr)
 
 
 def find(name: str, data: Data, phantom: PhantomSection) -> datasets.Subsets:
@@ -31,4 +39,4 @@ def find(name: str, data: Data, phantom: PhantomSection) -> datasets.Subsets:
 
 
 if __name__ == "__main__":
-    run(lambda params: main(Path(sys.argv[1]), params.data, params.phantom))
+    run(lambda params: main(Path(sys.argv[1]), Path(sys.argv[2]), params.data, params.phantom))

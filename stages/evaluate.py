@@ -1,5 +1,6 @@
 """Predict the test photographs and score the maps."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from src import backend, losses, metrics, models, predict, preprocess, samples
 from src.cli import run
-from src.evaluation import Evaluation
+from src.evaluation import Evaluation, ProbabilityMap, Rules
 from src.params import Evaluate, Loss, Preprocess
 
 Maps = Iterator[tuple[samples.Sample, np.ndarray]]
@@ -19,6 +20,7 @@ def main(
     model_file: Path,
     validation: Path,
     test: Path,
+    filtered: Path,
     predictions: Path,
     out: Path,
     evaluate: Evaluate,
@@ -26,18 +28,24 @@ def main(
     preparation: Preprocess,
     threads: int,
 ) -> None:
-    """Choose the threshold on validation; write maps and scores of the test photographs."""
+    """Choose the threshold on validation; write maps of the test photographs, and scores of all there is of them."""
     backend.configure(threads)
     views = evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size
     predictor = predict.Predictor(models.load(model_file), *views)
     threshold = evaluate.threshold
     if threshold is None:
         threshold = choose_threshold(maps(validation, predictor, preparation))
-    evaluation = Evaluation(threshold, losses.get(**loss.model_dump()))
+    of_filters = json.loads((filtered / "thresholds.json").read_text(encoding="utf-8"))
+    rules = Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
+    evaluation = Evaluation(rules)
     for sample, probability in maps(test, predictor, preparation):
-        path = predictions / sample.dataset / f"{sample.id}.png"
-        samples.write_probability(path, probability)
-        evaluation.add(sample, samples.read_levels(path))
+        file = Path(sample.dataset) / f"{sample.id}.png"
+        samples.write_probability(predictions / file, probability)
+        answers = {
+            name: ProbabilityMap(samples.read_levels(filtered / name / file), limit)
+            for name, limit in of_filters.items()
+        }
+        evaluation.add(sample, samples.read_levels(predictions / file), answers)
     evaluation.write(out)
 
 
@@ -62,6 +70,6 @@ def maps(root: Path, predictor: predict.Predictor, preparation: Preprocess) -> M
 if __name__ == "__main__":
     run(
         lambda params: main(
-            *map(Path, sys.argv[1:6]), params.evaluate, params.loss, params.preprocess, params.train.threads
+            *map(Path, sys.argv[1:7]), params.evaluate, params.loss, params.preprocess, params.train.threads
         )
     )

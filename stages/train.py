@@ -22,19 +22,23 @@ def main(
         cosine=train.schedule == "cosine",
         clip_norm=train.clip_norm,
     )
+    log, members = training.EpochLog(table), []
     with backend.strategy().scope():
-        network = models.build(**model.model_dump(), size=pool.images.shape[1])
-        log = training.fit(
-            network,
-            losses.get(**loss.model_dump()),
-            schedule,
-            batches.training(pool, train.batch_size, train.seed),
-            batches.validation(held_out, train.batch_size),
-            table,
-            train.monitor,
-            train.patience,
-        )
-    models.save(models.in_float32(network), model_file)
+        for seed in range(train.seed, train.seed + train.members):
+            backend.set_seed(seed)
+            network = models.build(**model.model_dump(), size=pool.images.shape[1])
+            training.fit(
+                network,
+                losses.get(**loss.model_dump()),
+                schedule,
+                batches.training(pool, train.batch_size, seed),
+                batches.validation(held_out, train.batch_size),
+                log,
+                train.monitor,
+                train.patience,
+            )
+            members.append(network)
+        models.save(models.in_float32(models.mean(members)), model_file)
     log.write()
 
 

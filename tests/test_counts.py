@@ -28,6 +28,9 @@ def test_count_of_a_drawn_picture():
         ("precision", 3 / 4),
         ("recall", 3 / 4),
         ("specificity", 7 / 8),
+        ("balanced_accuracy", (3 / 4 + 7 / 8) / 2),
+        ("false_positive_rate", 1 / 8),
+        ("false_negative_rate", 1 / 4),
     ],
 )
 def test_score_by_hand(name, expected):
@@ -54,6 +57,9 @@ def test_scores_agree_with_scikit_learn(seed):
         "precision": sk.precision_score(t, p),
         "recall": sk.recall_score(t, p),
         "specificity": sk.recall_score(t, p, pos_label=0),
+        "balanced_accuracy": sk.balanced_accuracy_score(t, p),
+        "false_positive_rate": 1 - sk.recall_score(t, p, pos_label=0),
+        "false_negative_rate": 1 - sk.recall_score(t, p),
     }
     assert named == pytest.approx(other)
 

@@ -1,3 +1,4 @@
+import csv
 import errno
 import gzip
 import hashlib
@@ -5,6 +6,7 @@ import io
 import os
 import tarfile
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -75,6 +77,10 @@ def put_tar(path: Path, content: dict[str, bytes]) -> None:
             info = tarfile.TarInfo(place)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
+
+
+def as_copy(entry: download.Entry) -> samples.Eye:
+    return entry.load()._replace(id="copy")
 
 
 def load(entries) -> list[samples.Eye]:
@@ -561,6 +567,43 @@ def test_failure_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match=r"p1.jpg"):
         download.write(tmp_path / "out", {"test": download.own(root, TEST, 0.5, 1).test})
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_same_eye_in_two_subsets_leaves_nothing_behind(tmp_path):
+    train, _ = download.phantoms(2, 0, 128, 128, 1)
+    copy = train[0]._replace(id="copy", load=partial(as_copy, train[0]))
+    with pytest.raises(ValueError, match=r"^train/phantom/images/0000.png and test/phantom/images/copy.png show"):
+        download.write(tmp_path / "out", {"train": train, "test": [copy]})
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_stage_writes_the_audit(tmp_path):
+    params = load_params()
+    drawn = params.phantom.model_copy(update={"train": 3, "test": 1, "height": 128, "width": 120})
+    data = params.data.model_copy(update={"train": ["phantom"], "test": ["phantom"]})
+    stage.main(tmp_path / "raw", tmp_path / "metrics" / "audit.csv", data, drawn)
+    text = (tmp_path / "metrics" / "audit.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["subset"], row["images"], row["largest"]) for row in rows] == [
+        ("train", "2", "120x128"),
+        ("validation", "1", "120x128"),
+        ("test", "1", "120x128"),
+    ]
+
+
+def test_stage_tells_what_is_implausible(tmp_path, capsys):
+    params = load_params()
+    root = own_folder(tmp_path / "own", 4)
+    data = params.data.model_copy(
+        update={
+            "train": ["phantom"],
+            "test": ["folder"],
+            "folder": params.data.folder.model_copy(update={"path": str(root)}),
+        }
+    )
+    drawn = params.phantom.model_copy(update={"train": 2, "height": 128, "width": 120})
+    stage.main(tmp_path / "raw", tmp_path / "audit.csv", data, drawn)
+    assert "warning: test/folder/truth/p0.png: expected vessels in 1% to 25%" in capsys.readouterr().err
 
 
 def test_phantoms_have_ids_and_groups_of_their_own():

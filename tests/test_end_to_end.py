@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from src import patches, samples
+from src import patches, report, samples
 from src.params import load_params
 
 SMALL = {
@@ -77,6 +77,18 @@ def test_predictions_have_the_native_size_and_are_zero_outside_the_fov(root):
         assert not levels[~samples.fov(sample)].any()
 
 
+def test_every_filter_has_a_threshold_and_a_map_of_every_test_image(root):
+    folder, found = root / "data" / "baselines", samples.find(root / "data" / "raw" / "test")
+    thresholds = json.loads((folder / "thresholds.json").read_text(encoding="utf-8"))
+    assert set(thresholds) == {"frangi", "sato", "matched_filter"}
+    for name in thresholds:
+        for sample in found:
+            levels = samples.read_levels(folder / name / sample.dataset / f"{sample.id}.png")
+            assert levels.shape == (150, 140)
+            assert levels.any()
+            assert not levels[~samples.fov(sample)].any()
+
+
 def test_scores_are_finite_and_named_as_users_know_them(root):
     scores = json.loads((root / "metrics" / "scores.json").read_text(encoding="utf-8"))
     assert 0 <= scores["threshold"] <= 1
@@ -88,14 +100,19 @@ def test_scores_are_finite_and_named_as_users_know_them(root):
 
 def test_every_figure_is_drawn(root):
     charts = {path.name for path in (root / "metrics" / "figures").iterdir()}
-    assert charts == {"learning_curves.png", "roc.png", "precision_recall.png", "confusion.png", "per_image.png"}
+    assert charts == {f"{name}.png" for name in report.FIGURES}
     assert {path.name for path in (root / "data" / "examples").iterdir()} == {
         f"phantom_{rank}.png" for rank in ("best", "median", "worst")
     }
 
 
+def test_report_speaks_of_the_test_set(root):
+    assert "## `phantom`" in (root / "metrics" / "report.md").read_text(encoding="utf-8")
+
+
 def test_evaluating_again_writes_the_same_bytes(root):
-    command = "python -m stages.evaluate data/model/model.h5 data/raw/validation data/raw/test data/again again"
-    run(command, root)
-    for name in ("scores.json", "per_image.csv", "curves.csv"):
-        assert (root / "again" / name).read_bytes() == (root / "metrics" / name).read_bytes()
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    *inputs, _, _ = shlex.split(stages["evaluate"]["cmd"])
+    run(shlex.join([*inputs, "data/again", "again"]), root)
+    for file in (root / "again").iterdir():
+        assert file.read_bytes() == (root / "metrics" / file.name).read_bytes()

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import losses, metrics, samples
+from src import intervals, losses, metrics, reported, samples, structure
 from src.backend import tf
 from src.counts import count, scores
-from src.evaluation import Evaluation, loss_of
+from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of
 
 LOSS = losses.get("focal_dice", 0.25, 2.0, None)
+RULES = Rules(threshold=0.4, loss=LOSS, widths=(2.5, 5.5), draws=200, seed=1)
 
 
 def made(root: Path, dataset: str, id_: str, seed: int, second: bool) -> tuple[samples.Sample, np.ndarray]:
@@ -25,11 +26,21 @@ def made(root: Path, dataset: str, id_: str, seed: int, second: bool) -> tuple[s
 
 @pytest.fixture
 def evaluation(tmp_path) -> Evaluation:
-    result = Evaluation(0.5, LOSS)
-    for number in range(3):
-        result.add(*made(tmp_path, "drive", f"{number:02d}", number, second=True))
-    result.add(*made(tmp_path, "hrf", "01_h", 9, second=False))
+    result = Evaluation(RULES)
+    for number in range(4):
+        sample, levels = made(tmp_path, "drive", f"{number:02d}", number, second=True)
+        result.add(sample, levels, {"sato": ProbabilityMap(levels // 2, 0.2)})
+    result.add(*made(tmp_path, "hrf", "01_h", 9, second=False), {})
     return result
+
+
+def rows_of(evaluation: Evaluation, dataset: str, observer: str, region: str = "fov") -> list[dict]:
+    place = dataset, observer, region
+    return [row for row in evaluation.rows if (row["dataset"], row["observer"], row["region"]) == place]
+
+
+def scores_of(evaluation: Evaluation) -> dict:
+    return evaluation.scores(evaluation.summary())
 
 
 @pytest.mark.parametrize("name", ["focal_dice", "dice", "focal", "bce", "bce_dice"])
@@ -42,52 +53,105 @@ def test_loss_of_a_histogram_is_the_loss_of_the_map(tmp_path, name):
 
 
 def test_every_image_observer_and_region_has_a_row(evaluation):
-    assert len(evaluation.rows) == 3 * 2 * 2 + 2
-    assert {row["region"] for row in evaluation.rows} == {"fov", "full_image"}
+    assert len(evaluation.rows) == 4 * 4 * 2 + 2 * 2
+    found = {row["observer"] for row in evaluation.rows if row["dataset"] == "drive"}
+    assert found == {"model", "model_at_half", "second_observer", "sato"}
 
 
-def test_pooled_score_is_that_of_all_pixels(evaluation, tmp_path):
-    found = [samples.Sample("drive", f"{n:02d}", "", tmp_path / "drive") for n in range(3)]
+def test_every_score_is_named_and_every_name_is_scored(evaluation):
+    place = {"dataset", "id", "group", "observer", "region", "tp", "fp", "fn", "tn"}
+    columns = {column for row in evaluation.rows for column in row} - place
+    assert columns == set(reported.SCORES)
+    assert {row["observer"] for row in evaluation.rows} <= set(reported.OBSERVERS)
+
+
+def test_map_is_scored_at_its_own_threshold(evaluation, tmp_path):
+    sample = samples.Sample("drive", "00", "", tmp_path / "drive")
+    truth, fov = samples.truth(sample), samples.fov(sample)
+    _, levels = made(tmp_path / "again", "drive", "00", 0, second=True)
+    for observer, vessels in (
+        ("model", levels / 65535 > 0.4),
+        ("model_at_half", levels / 65535 > 0.5),
+        ("sato", levels // 2 / 65535 > 0.2),
+        ("second_observer", samples.second_observer(sample)),
+    ):
+        row = rows_of(evaluation, "drive", observer)[0]
+        expected = scores(count(truth, vessels, fov))
+        expected |= structure.scores(*(structure.describe(drawn, fov, RULES.widths) for drawn in (truth, vessels)))
+        assert {name: row[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("region", ["fov", "full_image"])
+@pytest.mark.parametrize("observer", ["model", "second_observer"])
+def test_pooled_score_is_that_of_all_pixels(evaluation, tmp_path, observer, region):
+    found = [samples.Sample("drive", f"{n:02d}", "", tmp_path / "drive") for n in range(4)]
     truth, human, fov = (
         np.concatenate([read(sample) for sample in found])
         for read in (samples.truth, samples.second_observer, samples.fov)
     )
-    summary = evaluation.summary()["drive"]["second_observer"]
-    for region, pixels in (("fov", fov), ("full_image", np.ones_like(fov))):
-        expected = scores(count(truth, human, pixels))
-        assert {name: summary[region][name] for name in expected} == pytest.approx(expected)
+    levels = np.concatenate([made(tmp_path / "again", "drive", f"{n:02d}", n, True)[1] for n in range(4)])
+    drawn = {"model": levels / 65535 > 0.4, "second_observer": human}[observer]
+    pixels = {"fov": fov, "full_image": np.ones_like(fov)}[region]
+    expected = scores(count(truth, drawn, pixels))
+    if observer == "model":
+        h = metrics.histogram(levels, truth, pixels)
+        expected |= {"auc_roc": metrics.auc_roc(h), "auc_pr": metrics.auc_pr(h), "loss": loss_of(h, LOSS)}
+    written = scores_of(evaluation)["drive"]
+    written = (written if observer == "model" else written[observer])[region]
+    assert {name: written[name] for name in expected} == pytest.approx(expected)
 
 
-def test_mean_is_over_images(evaluation):
-    rows = [r["f1"] for r in evaluation.rows if (r["dataset"], r["observer"], r["region"]) == ("drive", "model", "fov")]
-    assert evaluation.summary()["drive"]["fov"]["mean_f1"] == pytest.approx(sum(rows) / 3)
+def test_summary_holds_mean_and_interval_over_images(evaluation):
+    row = next(row for row in evaluation.summary() if (row["observer"], row["score"]) == ("second_observer", "f1"))
+    values = np.array([row["f1"] for row in rows_of(evaluation, "drive", "second_observer")])
+    expected = intervals.of_mean(values, np.arange(4).astype(str), RULES.draws, RULES.seed)
+    assert {name: row[name] for name in expected._fields} == pytest.approx(expected._asdict())
+
+
+def test_structure_has_no_pooled_value_and_is_of_the_fov(evaluation):
+    rows = [row for row in evaluation.summary() if row["score"] == "cldice"]
+    assert {row["region"] for row in rows} == {"fov"}
+    assert {row["pooled"] for row in rows} == {None}
+
+
+def test_difference_is_the_model_minus_the_other(evaluation):
+    rows = {(row["observer"], row["region"], row["score"]): row for row in evaluation.differences()}
+    model, human = (
+        np.array([row["mcc"] for row in rows_of(evaluation, "drive", name)]) for name in ("model", "second_observer")
+    )
+    row = rows["second_observer", "fov", "mcc"]
+    assert row["mean"] == pytest.approx((model - human).mean())
+    assert (row["won"], row["lost"]) == ((model > human).sum(), (model < human).sum())
+    assert {observer for observer, _, _ in rows} == {"model_at_half", "second_observer", "sato"}
 
 
 def test_set_without_second_observer_has_none(evaluation):
-    assert "second_observer" not in evaluation.summary()["hrf"]
-    assert evaluation.summary()["drive"]["second_observer"]["images"] == 3
+    assert "second_observer" not in scores_of(evaluation)["hrf"]
+    assert scores_of(evaluation)["drive"]["second_observer"]["images"] == 4
 
 
 def test_files_hold_the_scores_and_are_the_same_twice(evaluation, tmp_path):
     for name in ("a", "b"):
         evaluation.write(tmp_path / name)
-    names = ["curves.csv", "per_image.csv", "scores.json"]
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    expected = ["curves", "differences", "per_image", "reliability", "summary"]
+    assert names == [*(f"{name}.csv" for name in expected[:4]), "scores.json", "summary.csv"]
     assert [(tmp_path / "a" / n).read_bytes() for n in names] == [(tmp_path / "b" / n).read_bytes() for n in names]
     written = json.loads((tmp_path / "a" / "scores.json").read_text(encoding="utf-8"))
-    assert written["drive"]["fov"]["f1"] == pytest.approx(evaluation.summary()["drive"]["fov"]["f1"], abs=1e-6)
-    assert set(written["drive"]["fov"]) >= {
-        *("f1", "iou_vessel", "iou_mean", "mcc", "accuracy", "precision", "recall", "specificity"),
-        *("auc_roc", "auc_pr", "loss", "mean_f1", "sd_f1"),
-    }
+    assert written["drive"]["fov"]["f1"] == pytest.approx(scores_of(evaluation)["drive"]["fov"]["f1"], abs=1e-6)
 
 
-def test_undefined_score_is_null_and_an_empty_cell(tmp_path):
-    sample, levels = made(tmp_path, "drive", "01", 1, False)
-    samples.write_bool(sample.path("truth"), np.zeros(levels.shape, bool))
-    evaluation = Evaluation(1.0, LOSS)
-    evaluation.add(sample, levels)
-    assert math.isnan(evaluation.summary()["drive"]["fov"]["f1"])
+def test_undefined_score_is_null_an_empty_cell_and_told(tmp_path):
+    evaluation = Evaluation(RULES._replace(threshold=1.0))
+    for number in range(2):
+        sample, levels = made(tmp_path, "drive", f"{number:02d}", 1, False)
+        if number == 0:
+            samples.write_bool(sample.path("truth"), np.zeros(levels.shape, bool))
+        evaluation.add(sample, levels, {})
+    assert math.isnan(evaluation.rows[0]["f1"])
     evaluation.write(tmp_path)
-    assert json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["drive"]["fov"]["f1"] is None
+    written = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["drive"]["fov"]
+    assert (written["mean_precision"], written["n_precision"]) == (None, 0)
+    assert (written["mean_f1"], written["n_f1"]) == (0, 1)
     with (tmp_path / "per_image.csv").open(encoding="utf-8") as file:
         assert next(csv.DictReader(file))["f1"] == ""

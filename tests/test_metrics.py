@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
 from src import metrics
 from src.counts import Counts, count, dice
@@ -82,18 +83,42 @@ def test_curve_rises_in_threshold_and_falls_in_recall():
     assert all(a["recall"] >= b["recall"] for a, b in itertools.pairwise(rows))
 
 
-def test_mean_over_images_leaves_out_what_is_undefined_and_says_so():
-    rows = [{"f1": 0.5}, {"f1": 0.7}, {"f1": math.nan}]
-    assert metrics.over_images(rows) == pytest.approx({"mean_f1": 0.6, "sd_f1": 0.02**0.5, "n_f1": 2})
-
-
-def test_mean_over_no_defined_image_is_nan():
-    result = metrics.over_images([{"f1": math.nan}])
-    assert math.isnan(result["mean_f1"])
-    assert math.isnan(result["sd_f1"])
-
-
 def test_float_map_is_refused():
     levels, truth, fov = random_map(1)
     with pytest.raises(ValueError, match="levels: expected uint16"):
         metrics.histogram(levels / 65535, truth, fov)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_brier_score_agrees_with_scikit_learn(seed):
+    levels, truth, fov = random_map(seed)
+    h = metrics.histogram(levels, truth, fov)
+    assert metrics.brier(h) == pytest.approx(sk.brier_score_loss(truth[fov], levels[fov] / 65535))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reliability_agrees_with_scikit_learn(seed):
+    levels, truth, fov = random_map(seed)
+    rows = [row for row in metrics.reliability(metrics.histogram(levels, truth, fov)) if row["pixels"]]
+    share, mean = calibration_curve(truth[fov], levels[fov] / 65535, n_bins=metrics.BINS)
+    assert [row["vessel_share"] for row in rows] == pytest.approx(share.tolist())
+    assert [row["mean_probability"] for row in rows] == pytest.approx(mean.tolist())
+    assert sum(row["pixels"] for row in rows) == fov.sum()
+
+
+def test_calibration_error_by_hand():
+    levels = np.array([[0, 0, 0, 65535]], np.uint16)  # sure of background, wrong once in three; sure of vessel, right
+    truth, fov = np.array([[False, False, True, True]]), np.ones((1, 4), bool)
+    assert metrics.calibration_error(metrics.histogram(levels, truth, fov)) == pytest.approx(3 / 4 * 1 / 3)
+
+
+def test_probability_that_is_the_share_of_vessels_is_calibrated():
+    truth = np.arange(100).reshape(10, 10) < 40
+    h = metrics.histogram(np.full((10, 10), 26214, np.uint16), truth, np.ones_like(truth))  # 26214 / 65535 = .4
+    assert metrics.calibration_error(h) == pytest.approx(0, abs=1e-9)
+    assert metrics.brier(h) == pytest.approx(0.24)
+
+
+def test_calibration_of_no_pixel_is_nan():
+    assert math.isnan(metrics.brier(metrics.EMPTY))
+    assert math.isnan(metrics.calibration_error(metrics.EMPTY))

@@ -2,15 +2,16 @@ import h5py
 import numpy as np
 import pytest
 
-from src import models
+from src import models, residual_unet
 from src.backend import tf
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.float32)
+FILTERS = (4, 8, 8)
 
 
 @pytest.fixture(scope="module")
 def unet() -> tf.keras.Model:
-    return models.build("unet", "mobilenetv2", None, 64)
+    return models.build("unet", "mobilenetv2", None, FILTERS, 64)
 
 
 def test_output_is_a_probability_of_the_image_s_shape(unet):
@@ -40,7 +41,7 @@ def test_input_form_is_the_library_s_own_preprocessing(backbone):
 
 
 def test_batch_normalisation_follows_within_a_few_steps():
-    model = models.build("unet", "mobilenetv2", None, 64)
+    model = models.build("unet", "mobilenetv2", None, FILTERS, 64)
     layers = [layer for layer in model.layers[2].layers if "BatchNormalization" in type(layer).__name__]
     first = layers[0].moving_mean.numpy()
     moved = []
@@ -48,13 +49,13 @@ def test_batch_normalisation_follows_within_a_few_steps():
         model(IMAGE, training=True)
         moved.append(layers[0].moving_mean.numpy())
     ratio = (moved[1] - moved[0]) / (moved[0] - first)  # the same batch twice: what is left of the way shrinks by .9
-    assert np.allclose(ratio, models.MOMENTUM, atol=1e-3)
+    assert np.allclose(ratio, residual_unet.MOMENTUM, atol=1e-3)
 
 
 def test_mixed_precision_network_is_saved_in_float32():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        mixed = models.build("linknet", "mobilenetv2", None, 64)
+        mixed = models.build("linknet", "mobilenetv2", None, FILTERS, 64)
         weights = mixed.get_weights()
         plain = models.in_float32(mixed)
     finally:
@@ -66,10 +67,23 @@ def test_mixed_precision_network_is_saved_in_float32():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("unet", "efficientnetb9", None, 64), "model.backbone: expected one of .*efficientnetb0.*'efficientnetb9'"),
-        (("segnet", "vgg16", None, 64), "model.architecture: expected one of unet, linknet, fpn, pspnet"),
-        (("pspnet", "mobilenetv2", None, 64), "patch.size: expected a multiple of 96 for pspnet, got 64"),
-        (("unet", "mobilenetv2", "no/such.h5", 64), "model.encoder_weights: .*path of an .h5, got 'no/such.h5'"),
+        (
+            ("unet", "efficientnetb9", None, FILTERS, 64),
+            "model.backbone: expected one of .*efficientnetb0.*'efficientnetb9'",
+        ),
+        (
+            ("segnet", "vgg16", None, FILTERS, 64),
+            "model.architecture: expected one of unet, linknet, fpn, pspnet, residual_unet",
+        ),
+        (("pspnet", "mobilenetv2", None, FILTERS, 64), "patch.size: expected a multiple of 96 for pspnet, got 64"),
+        (
+            ("unet", "mobilenetv2", "no/such.h5", FILTERS, 64),
+            "model.encoder_weights: .*path of an .h5, got 'no/such.h5'",
+        ),
+        (
+            ("residual_unet", "mobilenetv2", "imagenet", FILTERS, 64),
+            "model.encoder_weights: expected null for residual_unet, got 'imagenet'",
+        ),
     ],
 )
 def test_unknown_choice_is_named(arguments, said):
@@ -77,26 +91,64 @@ def test_unknown_choice_is_named(arguments, said):
         models.build(*arguments)
 
 
-@pytest.mark.parametrize(("architecture", "size"), [("linknet", 64), ("fpn", 64), ("pspnet", 96)])
+@pytest.mark.parametrize(
+    ("architecture", "size"), [("linknet", 64), ("fpn", 64), ("pspnet", 96), ("residual_unet", 64)]
+)
 def test_every_architecture_maps_an_image_to_a_probability(architecture, size):
-    model = models.build(architecture, "mobilenetv2", None, size)
+    model = models.build(architecture, "mobilenetv2", None, FILTERS, size)
     assert model(np.zeros((2, size, size, 3), np.float32)).shape == (2, size, size, 1)
+
+
+@pytest.mark.parametrize("filters", [(8,), (4, 8), (16, 32, 64, 128)])
+def test_residual_unet_has_a_level_for_each_width(filters):
+    model = residual_unet.build(filters, None)
+    assert model(np.zeros((1, 32, 64, 3), np.float32)).shape == (1, 32, 64, 1)
+    pools = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.MaxPooling2D)]
+    assert len(pools) == len(filters) - 1
+
+
+def test_residual_unet_sees_the_prepared_photograph_standardised():
+    first = residual_unet.build(FILTERS, None).layers[1]
+    assert np.allclose(first(np.array([[92.0, 128.0, 164.0]])), [[-1, 0, 1]], atol=1e-6)
+
+
+def test_mean_of_members_is_saved_and_predicts_their_mean(tmp_path):
+    members = [models.build("residual_unet", "", None, FILTERS, 64) for _ in range(3)]
+    expected = np.mean([member(IMAGE) for member in members], axis=0)
+    models.save(models.mean(members), tmp_path / "model.h5")
+    assert np.allclose(models.load(tmp_path / "model.h5")(IMAGE), expected, atol=1e-6)
+    assert np.ptp([member(IMAGE) for member in members], axis=0).max() > 1e-3
+
+
+def test_a_single_member_is_the_network_itself(unet):
+    assert models.mean([unet]) is unet
+
+
+def test_mean_in_mixed_precision_is_saved_in_float32():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        mixed = models.mean([models.build("residual_unet", "", None, FILTERS, 64) for _ in range(2)])
+        plain = models.in_float32(mixed)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    kinds = {layer.compute_dtype for member in plain.layers[1:3] for layer in member.layers}
+    assert kinds == {plain.layers[-1].compute_dtype} == {"float32"}
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):
     path = tmp_path / "weights.h5"
     path.write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"model\.encoder_weights: .*weights\.h5' could not be loaded"):
-        models.build("unet", "mobilenetv2", str(path), 64)
+        models.build("unet", "mobilenetv2", str(path), FILTERS, 64)
 
 
 def test_download_that_fails_is_one_sentence(monkeypatch):
     def refused(*_, **__):
         raise Exception("URL fetch failure on https://example.org/weights.h5: None")
 
-    monkeypatch.setitem(models.ARCHITECTURES, "unet", refused)
+    monkeypatch.setitem(models.LIBRARY, "unet", refused)
     with pytest.raises(ValueError, match=r"model\.encoder_weights: 'imagenet' could not be loaded: URL fetch failure"):
-        models.build("unet", "mobilenetv2", "imagenet", 64)
+        models.build("unet", "mobilenetv2", "imagenet", FILTERS, 64)
 
 
 def test_missing_model_file_is_named(tmp_path):

@@ -44,6 +44,8 @@ def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
         ("data.train", ["drive", "drvie"], "data.train.1: .*'chase_db1'.*got 'drvie'"),
         ("data.test", [], "data.test: .*at least 1"),
         ("data.test", ["drive", "drive"], r"data\.test: expected each data set once, got \[.drive., .drive.\]$"),
+        ("baselines.filters", ["gabor"], "baselines.filters.0: .*'frangi'.*got 'gabor'"),
+        ("baselines.filters", ["sato", "sato"], r"baselines\.filters: expected each filter once, got \[.*\]$"),
         ("evaluate.overlap", 5000, r"evaluate\.overlap: expected less than tile \(1024\), got 5000$"),
     ],
 )

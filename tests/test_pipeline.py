@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src import provenance
 from src.params import Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
@@ -78,7 +79,7 @@ def test_every_stage_has_a_script_and_a_description():
     assert all(stage["desc"] for stage in STAGES.values())
 
 
-@pytest.mark.parametrize("name", set(STAGES) - {"record"})
+@pytest.mark.parametrize("name", set(STAGES) - {"report", "record"})
 def test_every_other_stage_can_be_restored_from_the_run_cache(name):
     assert all(isinstance(out, str) for out in STAGES[name].get("outs", []))  # no out without cache
 
@@ -87,6 +88,16 @@ def test_record_is_never_restored_from_the_run_cache():
     (out,) = STAGES["record"]["outs"]
     assert next(iter(out.values())) == {"cache": False, "persist": True}
     assert set(STAGES["record"]["params"]) == set(Params.model_fields)
+
+
+@pytest.mark.parametrize("name", ["report", "record"])
+def test_report_and_record_take_every_table(name):
+    assert {f"metrics/{table}" for table in provenance.TABLES} <= set(STAGES[name]["deps"])
+
+
+def test_report_names_versions_and_is_never_restored_from_the_run_cache():
+    assert STAGES["report"]["outs"] == [{"metrics/report.md": {"cache": False}}]
+    assert set(STAGES["report"]["params"]) == set(Params.model_fields)
 
 
 def test_training_and_patching_never_see_a_test_image():

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from src import plots, samples
+from src import plots, report, reported, samples
 from src.params import Plot
 from stages import plot as stage
 
-SCORES = {"accuracy": 0.95, "f1": 0.8, "precision": 0.75, "recall": 0.85, "specificity": 0.97, "mcc": 0.7}
-UNDEFINED = dict.fromkeys((*SCORES, "auc_roc", "auc_pr"))
+SCORES = {"f1": 0.8, "precision": 0.75, "recall": 0.85, "false_positive_rate": 0.03}
+AREAS = {"auc_roc": 0.98, "auc_pr": 0.9, "calibration_error": 0.02, "brier": 0.03}
+UNDEFINED = dict.fromkeys((*SCORES, *AREAS))
 
 
 def history(epochs=3):
@@ -34,10 +35,37 @@ def curve():
     )
 
 
-def scores(second_observer=True):
+def bins():
+    """The rows of one data set in reliability.csv, with three bins, one of them empty."""
+    return pd.DataFrame(
+        {
+            "probability_up_to": [1 / 3, 2 / 3, 1.0],
+            "pixels": [90, 0, 10],
+            "mean_probability": [0.1, np.nan, 0.9],
+            "vessel_share": [0.2, np.nan, 0.8],
+        }
+    )
+
+
+def scores(others=("second_observer",)):
     """scores.json of one data set."""
-    drive = {"images": 3, "fov": {**SCORES, "auc_roc": 0.98, "auc_pr": 0.9}}
-    return {"threshold": 0.4, "drive": drive | ({"second_observer": {"fov": SCORES}} if second_observer else {})}
+    return {
+        "threshold": 0.4,
+        "drive": {"images": 3, "fov": SCORES | AREAS} | {name: {"fov": SCORES} for name in others},
+    }
+
+
+def summary(dataset="drive", observers=("model", "second_observer", "sato"), **changes):
+    """summary.csv of one data set; `changes` replaces columns of the model's F1."""
+    rows = [
+        {"dataset": dataset, "observer": observer, "region": region, "score": score, "mean": 0.8, "low": 0.7,
+         "high": 0.9, "images": 3, "groups": 2}
+        | (changes if (observer, score) == ("model", "f1") else {})
+        for observer in observers
+        for region in ("fov", "full_image")
+        for score in (*plots.INTERVALS, "accuracy")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def per_image(f1, dataset="drive", observer="model"):
@@ -78,8 +106,21 @@ def test_curves_mark_operating_point_and_second_observer(chart):
 
 
 @pytest.mark.parametrize("chart", [plots.roc, plots.precision_recall])
-def test_curves_do_without_second_observer(chart):
-    assert len(labels(chart({"drive": curve()}, scores(second_observer=False)))) == 2
+def test_curves_do_without_other_observers(chart):
+    assert len(labels(chart({"drive": curve()}, scores(others=())))) == 2
+
+
+@pytest.mark.parametrize("chart", [plots.roc, plots.precision_recall])
+def test_curves_mark_every_filter_with_a_shape_of_its_own(chart):
+    figure = chart({"drive": curve()}, scores(others=("model_at_half", "frangi", "matched_filter", "sato")))
+    names = [label.split(" (")[0] for label in labels(figure)[2:]]
+    assert names == ["matched filter", "Frangi filter", "Sato filter"]
+    shapes = [line.get_marker() for line in figure.axes[0].lines if line.get_marker() != "None"]
+    assert len(set(shapes)) == len(shapes) == 4
+
+
+def test_every_observer_but_the_model_at_half_has_a_mark():
+    assert {*plots.MARKS, "model_at_half"} == set(reported.OBSERVERS)
 
 
 @pytest.mark.parametrize("chart", [plots.roc, plots.precision_recall])
@@ -93,7 +134,48 @@ def test_curves_leave_out_points_that_are_undefined(chart):
 def test_operating_point_lies_at_its_scores():
     axes = plots.roc({"drive": curve()}, scores()).axes[0]
     point = next(line for line in axes.lines if line.get_marker() == "o")
-    assert point.get_xydata()[0] == pytest.approx([1 - 0.97, 0.85])
+    assert point.get_xydata()[0] == pytest.approx([0.03, 0.85])
+
+
+def test_reliability_shows_share_of_vessel_error_and_number_of_pixels():
+    figure = plots.reliability({"drive": bins()}, scores())
+    line = figure.axes[0].lines[1]
+    np.testing.assert_array_equal(line.get_xydata()[[0, 2]], [[0.1, 0.2], [0.9, 0.8]])
+    assert labels(figure) == ["perfect calibration", "model, ECE 0.020, Brier 0.030"]
+    (below,) = figure.axes[0].child_axes
+    assert [bar.get_height() for bar in below.patches] == [90, 0, 10]
+
+
+def test_reliability_that_is_undefined_can_be_drawn():
+    nothing = {"threshold": 0.4, "drive": {"fov": UNDEFINED}}
+    figure = plots.reliability(
+        {"drive": bins().assign(pixels=0, mean_probability=np.nan, vessel_share=np.nan)}, nothing
+    )
+    assert draw(figure)
+    assert "ECE undefined" in labels(figure)[1]
+
+
+def test_intervals_have_a_dot_and_whiskers_for_each_observer_and_score():
+    (axes,) = plots.intervals(summary()).axes
+    dots = [line for line in axes.lines if line.get_marker() in "oDv"]
+    assert [list(dot.get_xdata()) for dot in dots] == [[0.8] * len(plots.INTERVALS)] * 3
+    ends = [list(segment[:, 0]) for whiskers in axes.collections for segment in whiskers.get_segments()]
+    assert ends == [[0.7, 0.9]] * (3 * len(plots.INTERVALS))
+    assert axes.get_title() == "drive: 3 images of 2 people"
+
+
+def test_intervals_of_two_sets_share_an_axis_and_one_legend():
+    figure = plots.intervals(pd.concat([summary(), summary("stare", ("model",))]))
+    assert [axes.get_title().split(":")[0] for axes in figure.axes] == ["drive", "stare"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["model", "second observer", "Sato filter"]
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+
+
+@pytest.mark.parametrize("gone", [("low", "high"), ("mean", "low", "high")])
+def test_intervals_leave_out_what_is_undefined(gone):
+    figure = plots.intervals(summary(**dict.fromkeys(gone, np.nan)))
+    assert draw(figure)
+    assert len([0 for line in figure.axes[0].lines if line.get_marker() == "o"]) == 1
 
 
 def test_confusion_pools_pixels_of_the_model_in_the_fov():
@@ -136,6 +218,8 @@ def test_stage_draws_every_chart_and_example(tmp_path):
     history().to_csv(metrics / "training.csv", index=False)
     curve().assign(dataset="drive").to_csv(metrics / "curves.csv", index=False)
     per_image([0.7, 0.9]).to_csv(metrics / "per_image.csv", index=False)
+    bins().assign(dataset="drive").to_csv(metrics / "reliability.csv", index=False)
+    summary().to_csv(metrics / "summary.csv", index=False)
     (metrics / "scores.json").write_text(json.dumps(scores()))
     image, vessels, fov = np.full((60, 80, 3), 90, np.uint8), np.eye(60, 80, dtype=bool), np.ones((60, 80), bool)
     samples.write_table(raw, [("drive", "01", "a"), ("drive", "02", "b")])
@@ -144,7 +228,6 @@ def test_stage_draws_every_chart_and_example(tmp_path):
         samples.write_probability(tmp_path / "predictions" / "drive" / f"{id_}.png", vessels * 0.9)
     folders = raw, tmp_path / "predictions", metrics, tmp_path / "examples", metrics / "figures"
     stage.main(*folders, Plot(dpi=30, zoom=160))
-    charts = {"learning_curves", "roc", "precision_recall", "confusion", "per_image"}
-    assert {path.stem for path in (metrics / "figures").glob("*.png")} == charts
+    assert {path.stem for path in (metrics / "figures").glob("*.png")} == set(report.FIGURES)
     drawn = {path.stem for path in (tmp_path / "examples").glob("*.png")}
     assert drawn == {"drive_best", "drive_median", "drive_worst"}

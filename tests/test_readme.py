@@ -1,41 +1,33 @@
 """README against the files: its scores are those of metrics/, its sections those of params.yaml."""
 
-import json
+import functools
 from pathlib import Path
 
 import pytest
+import yaml
 
-from src.params import Params
+from benchmarks import experiments
+from src.params import Params, load_params
 
 README = Path("README.md").read_text(encoding="utf-8")
-SHOWN = ("f1", "auc_roc", "auc_pr", "mcc", "accuracy", "precision", "recall", "specificity")
-FILES = {"repro": Path("metrics/scores.json")} | {
-    path.parent.name: path for path in sorted(Path("metrics/experiments").glob("*/scores.json"))
-}
 
 
-def row(name: str, dataset: str, who: str, images: int, scores: dict) -> str:
-    """A row of README's table of scores."""
-    cells = (f"{scores[key]:.4f}".lstrip("0") if key in scores else "-" for key in SHOWN)
-    return f"| {name} | `{dataset}`, {images} | {who} | {' | '.join(cells)} |"
-
-
-def rows(name: str, path: Path) -> list[str]:
-    """The rows of a scores.json: model and second observer on each data set."""
-    found = []
-    for dataset, scores in json.loads(path.read_text(encoding="utf-8")).items():
-        if isinstance(scores, dict):
-            found.append(row(name, dataset, "model", scores["images"], scores["fov"]))
-            if "second_observer" in scores:
-                human = scores["second_observer"]
-                found.append(row(name, dataset, "second observer", human["images"], human["fov"]))
-    return found
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_scores_are_those_of_the_committed_files(name):
-    missing = [text for text in rows(name, FILES[name]) if text not in README]
+def test_scores_are_those_of_the_committed_files():
+    missing = [row for row in experiments.table() if row not in README.splitlines()]
     assert not missing, "\n".join(missing)
+
+
+def test_every_kept_experiment_is_listed():
+    listed = yaml.safe_load(experiments.LIST.read_text(encoding="utf-8"))
+    assert {path.name for path in experiments.KEPT.iterdir()} == set(listed)
+
+
+@pytest.mark.parametrize("name", [path.name for path in experiments.KEPT.iterdir()])
+def test_kept_experiment_has_the_listed_parameters(name):
+    listed = yaml.safe_load(experiments.LIST.read_text(encoding="utf-8"))[name]
+    kept = load_params(experiments.KEPT / name / "params.yaml").model_dump()
+    for key, value in listed.items():
+        assert functools.reduce(dict.__getitem__, key.split("."), kept) == value
 
 
 @pytest.mark.parametrize("section", Params.model_fields)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from mlflow.telemetry.utils import is_telemetry_disabled
 
-from src import samples, tracking
+from src import provenance, samples, tracking
 from src.params import load_params
 from stages import record as stage
 
@@ -39,7 +39,9 @@ def write_project(folder: Path) -> None:
     (folder / "metrics" / "training.csv").write_text("epoch,loss,validation_loss\n1,0.9,\n2,0.7,0.8\n")
     (folder / "metrics" / "per_image.csv").write_text("dataset,id,group,f1,mcc\ndrive,01,a,0.8,\n")
     (folder / "metrics" / "figures" / "roc.png").write_bytes(b"chart")
-    (folder / "metrics" / "curves.csv").write_text("dataset,threshold,recall\ndrive,0.5,0.8\n")
+    (folder / "metrics" / "report.md").write_text("# Report\n")
+    for name in ("summary", "differences", "curves", "reliability", "audit"):
+        (folder / "metrics" / f"{name}.csv").write_text("dataset\ndrive\n")
     (folder / "data" / "examples" / "drive_best.png").write_bytes(b"panel")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (folder / "dvc.yaml").write_text("stages: {}\n")
@@ -157,7 +159,7 @@ def test_tags_name_data_code_machine_and_experiment(run, project):
 def test_files_are_kept_beside_the_database(run_id, client, project):
     expected = {
         *(f"pipeline/{name}" for name in tracking.PIPELINE),
-        *(f"metrics/{name}" for name in (*tracking.TABLES, "figures/roc.png")),
+        *(f"metrics/{name}" for name in (*provenance.TABLES, "report.md", "figures/roc.png")),
         "examples/drive_best.png",
         "per_image.json",
     }

@@ -1,4 +1,10 @@
+import contextlib
 import csv
+import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +27,6 @@ def drawn(number: int = 6, side: int = 16) -> Patches:
 
 
 def small_network() -> tf.keras.Model:
-    tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(1)
     layers = [
         tf.keras.layers.Rescaling(1 / 36, -128 / 36, input_shape=(None, None, 3)),
@@ -34,7 +39,7 @@ def small_network() -> tf.keras.Model:
 def fitted(table: Path, schedule: training.Schedule = SCHEDULE, **more: object) -> tf.keras.Model:
     model, patches = small_network(), drawn()
     data = batches.training(patches, 2, seed=1), batches.validation(patches, 4)
-    training.fit(model, LOSS, schedule, *data, table, **({"monitor": "f1", "patience": None} | more))
+    training.fit(model, LOSS, schedule, *data, training.EpochLog(table), **({"monitor": "f1", "patience": None} | more))
     return model
 
 
@@ -98,7 +103,7 @@ def test_loss_that_is_no_number_stops_with_one_sentence(tmp_path):
     model, patches = small_network(), drawn()
     data = batches.training(patches, 2, seed=1), batches.validation(patches, 4)
     with pytest.raises(ValueError, match="the loss became nan in epoch 1, step 1"):
-        training.fit(model, broken, SCHEDULE, *data, tmp_path / "t.csv", "f1", None)
+        training.fit(model, broken, SCHEDULE, *data, training.EpochLog(tmp_path / "t.csv"), "f1", None)
 
 
 def test_table_is_written_as_training_goes(tmp_path, monkeypatch):
@@ -112,6 +117,16 @@ def test_table_is_written_as_training_goes(tmp_path, monkeypatch):
     monkeypatch.setattr(training.EpochLog, "write", watched)
     fitted(table)
     assert lengths == [1, 2, 3]
+
+
+def test_epochs_are_counted_on_through_the_members(tmp_path):
+    log, patches = training.EpochLog(tmp_path / "t.csv"), drawn()
+    for seed in (1, 2):
+        data = batches.training(patches, 2, seed), batches.validation(patches, 4)
+        training.fit(small_network(), LOSS, SCHEDULE, *data, log, "f1", None)
+    rows = read(tmp_path / "t.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[2]["learning_rate"] == rows[5]["learning_rate"] < rows[3]["learning_rate"]
 
 
 def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
@@ -131,3 +146,86 @@ def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypa
 
 def test_one_device_needs_no_strategy():
     assert backend.strategy().num_replicas_in_sync == 1
+
+
+TWO_REPLICAS = """
+import sys
+from pathlib import Path
+from src import backend, batches, losses, training
+from src.backend import tf
+from tests.test_training import SCHEDULE, drawn, small_network
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategies = {"one": tf.distribute.get_strategy(), "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
+patches = drawn()
+patches = patches._replace(fov=patches.fov | True)  # replicas weigh alike where they see as many pixels
+for name, strategy in strategies.items():
+    with strategy.scope():
+        model = small_network()
+        log = training.EpochLog(Path(sys.argv[1]) / f"{name}.csv")
+        data = batches.training(patches, 4, seed=1), batches.validation(patches, 6)
+        training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, *data, log, "f1", None)
+"""
+
+
+def test_two_replicas_learn_what_one_does(tmp_path):
+    subprocess.run([sys.executable, "-c", TWO_REPLICAS, str(tmp_path)], check=True, capture_output=True, text=True)
+    one, two = read(tmp_path / "one.csv"), read(tmp_path / "two.csv")
+    assert one[0]["loss"] != one[-1]["loss"]
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+TWO_WORKERS = """
+import sys
+from pathlib import Path
+from src import backend
+
+backend.configure(threads=1, seed=1)
+strategy = backend.strategy()
+from src import batches, losses, training
+from tests.test_training import SCHEDULE, drawn, small_network
+
+assert strategy.num_replicas_in_sync == int(sys.argv[2])
+patches = drawn()
+patches = patches._replace(fov=patches.fov | True)
+with strategy.scope():
+    model = small_network()
+    log = training.EpochLog(Path(sys.argv[1]))
+    data = batches.training(patches, 4, seed=1), batches.validation(patches, 6)
+    training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, *data, log, "f1", None)
+"""
+
+
+def worker(table: Path, ports: list[int], index: int) -> subprocess.Popen:
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    config = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
+    command = [sys.executable, "-c", TWO_WORKERS, str(table), str(len(ports))]
+    return subprocess.Popen(command, env=os.environ | config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def test_two_workers_learn_what_one_does(tmp_path):
+    tables = {}
+    for name, ports in (("one", free_ports(1)), ("two", free_ports(2))):
+        tables[name] = [tmp_path / f"{name}_{index}.csv" for index in range(len(ports))]
+        processes = [worker(table, ports, index) for index, table in enumerate(tables[name])]
+        try:
+            for process in processes:
+                output = process.communicate(timeout=300)[0]
+                assert process.returncode == 0, output.decode()
+        finally:
+            for process in processes:
+                process.kill()
+    (alone,), (first, second) = (map(read, found) for found in tables.values())
+    assert first == second
+    for mine, theirs in zip(alone, first, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5)

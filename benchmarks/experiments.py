@@ -1,0 +1,117 @@
+"""Run the experiments of README's table again and keep their results: python -m benchmarks.experiments NAME ...
+
+Each is a `dvc exp run --temp` with the parameters that `experiments.yaml` lists, so that the working tree stays as it
+is. Its tables go to metrics/experiments/NAME, with the minutes that the train stage took. With --table, the rows of
+README are printed from what is kept.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+LIST = Path(__file__).with_name("experiments.yaml")
+KEPT = Path("metrics/experiments")
+HEAD = (
+    *("run", "test set, images", "who", "minutes", "F1", "mean F1 [95 %]", "AUC-ROC", "AUC-PR", "MCC"),
+    *("clDice [95 %]", "thin recall [95 %]"),
+)
+WHO = {"model": "model", "second_observer": "second observer"}
+
+
+def run(name: str, changes: dict) -> None:
+    """Run one experiment and keep its tables, its params.yaml and its cost."""
+    settings = [part for key, value in changes.items() for part in ("-S", f"{key}={json.dumps(value)}")]
+    command = ["dvc", "exp", "run", "--temp", "--force", "--name", name, *settings]
+    begin = minutes = None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="")
+            if line.startswith(("Running stage", "Stage")):
+                if begin is not None and minutes is None:
+                    minutes = (time.monotonic() - begin) / 60
+                if line.startswith("Running stage 'train'"):
+                    begin = time.monotonic()
+    if process.returncode:
+        sys.exit(process.returncode)
+    keep(name, minutes)
+
+
+def keep(name: str, minutes: float | None) -> None:
+    """Copy what the experiment committed to metrics/experiments; without `minutes` the former cost stays."""
+    references = _git("for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
+    found = [line for line in references if line.split("/")[-1] == name and "/celery/" not in line]
+    if len(found) != 1:
+        raise ValueError(f"{name}: expected one experiment of that name, found {len(found)}; `dvc exp remove` others")
+    listed = _git("ls-tree", "-r", "-z", "--name-only", found[0], "params.yaml", "metrics").decode().split("\0")
+    for file in (file for file in listed if file and not file.startswith(KEPT.as_posix())):
+        path = KEPT / name / file.removeprefix("metrics/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_git("show", f"{found[0]}:./{file}"))
+    if minutes is not None:
+        cost = {"training_minutes": round(minutes, 1)}
+        (KEPT / name / "cost.json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
+
+
+def table() -> Iterator[str]:
+    """README's table of scores, line by line: the committed run, then each experiment that is kept."""
+    yield f"| {' | '.join(HEAD)} |"
+    yield f"|{' --- |' * len(HEAD)}"
+    yield from rows("repro", KEPT.parent)
+    for folder in sorted(path.parent for path in KEPT.glob("*/summary.csv")):
+        yield from rows(folder.name, folder)
+
+
+def rows(name: str, folder: Path) -> Iterator[str]:
+    """The rows of one run: model and second observer on each test set, in the FOV."""
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
+        summary = [row for row in csv.DictReader(file) if row["region"] == "fov"]
+    cost = folder / "cost.json"
+    minutes = json.loads(cost.read_text(encoding="utf-8"))["training_minutes"] if cost.exists() else "-"
+    for dataset in dict.fromkeys(row["dataset"] for row in summary):
+        for observer, who in WHO.items():
+            of = {row["score"]: row for row in summary if (row["dataset"], row["observer"]) == (dataset, observer)}
+            if of:
+                pooled = {score: _digits(row["pooled"]) for score, row in of.items()}
+                cells = (
+                    *(name, f"`{dataset}`, {of['f1']['images']}", who, minutes if observer == "model" else "-"),
+                    *(pooled["f1"], _interval(of["f1"]), pooled.get("auc_roc", "-"), pooled.get("auc_pr", "-")),
+                    *(pooled["mcc"], _interval(of["cldice"]), _interval(of["recall_thin"])),
+                )
+                yield f"| {' | '.join(map(str, cells))} |"
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.check_output(["git", *arguments])
+
+
+def _digits(value: str) -> str:
+    return f"{float(value):.4f}".lstrip("0") if value else "-"
+
+
+def _interval(row: dict[str, str]) -> str:
+    mean, low, high = (f"{float(row[key]):.3f}".lstrip("0") if row[key] else "-" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def main() -> None:
+    """Run the experiments that are named, or print the table."""
+    listed = yaml.safe_load(LIST.read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *listed], metavar="NAME", help=", ".join(listed))
+    parser.add_argument("--table", action="store_true", help="print README's rows")
+    given = parser.parse_args()
+    for name in given.names:
+        run(name, listed[name])
+    if given.table:
+        print("\n".join(table()))
+
+
+if __name__ == "__main__":
+    main()

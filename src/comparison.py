@@ -1,0 +1,201 @@
+"""Compare the scores of two runs image by image: `python -m src.comparison OLD NEW`.
+
+A run is a git revision, the name of a DVC experiment, or a per_image.csv (or a folder that holds one). Tables of
+revisions and experiments are read from git, so nothing runs again.
+"""
+
+import argparse
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from src import intervals, reported
+from src.markdown import interval, number, p_value, table
+
+TABLE = Path("metrics/per_image.csv")
+KEY = ["dataset", "observer", "region", "id"]
+COUNTS = ["tp", "fp", "fn", "tn"]
+
+
+class Row(NamedTuple):
+    """The paired difference new - old of one score on one test set; see `intervals.Difference`."""
+
+    dataset: str
+    score: str
+    old: float
+    new: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    won: int
+    lost: int
+    images: int
+    groups: int
+
+
+def read(run: str) -> pd.DataFrame:
+    """The per_image.csv of a file, folder, revision or experiment.
+
+    Raises:
+        ValueError: there is no such run, several experiments have the name, or it is no such table.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path /= TABLE.name
+    if path.is_file():
+        return _parse(path.read_text(encoding="utf-8"), str(path))
+    revision = _revision(run)
+    shown = _git("show", f"{revision}:./{TABLE.as_posix()}")
+    if shown.returncode:
+        raise ValueError(f"{run}: expected a committed {TABLE}, found none ({shown.stderr.strip()})")
+    return _parse(shown.stdout, f"{run}:{TABLE}")
+
+
+def compare(old: pd.DataFrame, new: pd.DataFrame, region: str, observer: str, draws: int, seed: int) -> list[Row]:
+    """A row for each test set and score that both tables have, in the order of `reported.SCORES`.
+
+    Raises:
+        ValueError: no test set is in both, or the images of one, or the truth of an image, are not the same.
+    """
+    old, new = (_select(table, region, observer) for table in (old, new))
+    shared = [name for name in dict.fromkeys(old["dataset"]) if name in set(new["dataset"])]
+    if not shared:
+        raise ValueError(f"expected a test set in both, got {_sets(old)} and {_sets(new)}")
+    rows = []
+    for dataset in shared:
+        before, after = (table[table["dataset"] == dataset].set_index("id").sort_index() for table in (old, new))
+        _refuse_other_images(dataset, before, after)
+        for name in (name for name in reported.SCORES if {name} <= set(before) & set(after)):
+            values, others = (table[name].to_numpy(float) for table in (after, before))
+            lower = reported.SCORES[name].lower
+            found = intervals.paired(values, others, after["group"].to_numpy(str), lower, draws, seed)
+            if found.images:
+                known = pd.notna(values) & pd.notna(others)
+                means = float(others[known].mean()), float(values[known].mean())
+                rows.append(Row(dataset, name, *means, *found))
+    return rows
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """The rows as a Markdown table for each test set."""
+    head = ["score", "old", "new", "difference", "95 % interval", "p", "won", "lost"]
+    parts = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        mine = [row for row in rows if row.dataset == dataset]
+        title = f"`{dataset}`: {max(row.images for row in mine)} images of {max(row.groups for row in mine)} people"
+        parts += [title, table(head, map(_cells, mine))]
+    return "\n\n".join(parts)
+
+
+def as_text(rows: list[Row]) -> str:
+    """The rows in columns, for a terminal."""
+    head = ("dataset", "score", "old", "new", "difference", "95 % interval", "p", "won", "lost")
+    lines = [head, *((row.dataset, *_cells(row)) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def as_json(rows: list[Row]) -> str:
+    """The rows as a JSON list; undefined is null."""
+    values = [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row._asdict().items()}
+        for row in rows
+    ]
+    return json.dumps(values, indent=2)
+
+
+FORMATS = {"text": as_text, "markdown": as_markdown, "json": as_json}
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        reported.SCORES[row.score].label, number(row.old), number(row.new), number(row.difference, sign=True),
+        interval(row.low, row.high, sign=True), p_value(row.p), str(row.won), str(row.lost),
+    ]  # fmt: skip
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+
+
+def _revision(run: str) -> str:
+    """A revision of git for a revision or the name of an experiment."""
+    if _git("rev-parse", "--verify", "--quiet", f"{run}^{{commit}}").returncode == 0:
+        return run
+    references = _git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    found = [name for name in references if name.split("/")[-1] == run and "/celery/" not in name]
+    if len(found) != 1:
+        several = f"{len(found)} experiments of that name" if found else "none"
+        raise ValueError(f"{run}: expected a per_image.csv, a git revision or an experiment, found {several}")
+    return found[0]
+
+
+def _parse(text: str, name: str) -> pd.DataFrame:
+    """The table; ids and groups stay text, whatever they look like."""
+    texts = dict.fromkeys([*KEY, "group"], str)
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False, na_values={})
+        table = table.apply(lambda column: column if column.name in texts else pd.to_numeric(column.replace("", None)))
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ValueError(f"{name}: expected a table of scores, got {' '.join(str(error).split())}") from error
+    missing = [column for column in [*KEY, "group", *COUNTS] if column not in table]
+    if missing:
+        raise ValueError(f"{name}: expected the columns {', '.join(missing)}, found none")
+    twice = table[table.duplicated(KEY)]
+    if len(twice):
+        raise ValueError(f"{name}: expected a row once, got {'/'.join(twice.iloc[0][KEY])} twice")
+    return table
+
+
+def _select(table: pd.DataFrame, region: str, observer: str) -> pd.DataFrame:
+    return table[(table["region"] == region) & (table["observer"] == observer)]
+
+
+def _sets(table: pd.DataFrame) -> str:
+    return ", ".join(dict.fromkeys(table["dataset"])) or "none"
+
+
+def _refuse_other_images(dataset: str, old: pd.DataFrame, new: pd.DataFrame) -> None:
+    """Refuse to pair images that are not the same, or whose truth or field of view changed."""
+    alone = sorted({*old.index} ^ {*new.index})
+    if alone:
+        raise ValueError(f"{dataset}: expected the same images, got {alone[0]} and {len(alone) - 1} more in one only")
+    for name, columns in (("vessel", ["tp", "fn"]), ("background", ["fp", "tn"])):
+        before, after = (table[columns].sum(axis=1) for table in (old, new))
+        changed = before[before != after]
+        if len(changed):
+            id_ = changed.index[0]
+            raise ValueError(f"{dataset}/{id_}: expected {changed.iloc[0]} pixels of {name} in both, got {after[id_]}")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the comparison; 0, or 2 with one sentence where there is none."""
+    parser = argparse.ArgumentParser(prog="python -m src.comparison", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("old", help="git revision, DVC experiment, per_image.csv or its folder")
+    parser.add_argument("new", help="likewise")
+    parser.add_argument("--region", choices=("fov", "full_image"), default="fov")
+    parser.add_argument("--observer", choices=tuple(reported.OBSERVERS), default="model")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="text")
+    parser.add_argument("--draws", type=int, default=5000, help="of the bootstrap (default: 5000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (default: 1)")
+    given = parser.parse_args(arguments)
+    try:
+        rows = compare(read(given.old), read(given.new), given.region, given.observer, given.draws, given.seed)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(FORMATS[given.format](rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+import re
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from src import audit, files, phantom, samples
+from src.samples import Eye
+
+
+def disc(radius: float, size: tuple[int, int] = (100, 100)) -> np.ndarray:
+    y, x = np.ogrid[: size[0], : size[1]]
+    return np.hypot(y - 50, x - 50) < radius
+
+
+def drawn(number: int, size: tuple[int, int] = (100, 100), vessels: int = 6) -> Eye:
+    """Noise, another for each number, in a disc of radius 40, with `vessels` rows of 60 pixels in the truth."""
+    grey = np.random.default_rng(number).integers(40, 220, size, np.uint8)
+    truth = np.zeros(size, bool)
+    truth[45 : 45 + vessels, 20:80] = True
+    image = np.repeat(cv2.GaussianBlur(grey, (0, 0), 1)[..., None], 3, axis=2)
+    field = disc(40, size)
+    return Eye(str(number), f"person {number}", image * field[..., None], truth, field, None)
+
+
+def put(root: Path, **subsets: list[Eye] | dict[str, list[Eye]]) -> Path:
+    """Write the eyes of each subset, or of each data set of each subset, below `root`."""
+    for subset, part in subsets.items():
+        sets = part if isinstance(part, dict) else {"folder": part}
+        rows = [(dataset, eye) for dataset, eyes in sets.items() for eye in eyes]
+        for dataset, eye in rows:
+            samples.write_eye(root / subset, dataset, eye)
+        samples.write_table(root / subset, [(dataset, eye.id, eye.group) for dataset, eye in rows])
+    return root
+
+
+def test_table_has_a_row_for_each_subset_and_data_set(tmp_path):
+    train, test = {"hrf": [drawn(1)], "folder": [drawn(1 + n) for n in (1, 2)]}, {"hrf": [drawn(4)]}
+    put(tmp_path, train=train, test=test)
+    assert [row[:4] for row in audit.run(tmp_path, ("train", "test")).rows] == [
+        ("subset", "dataset", "images", "groups"),
+        ("train", "folder", 2, 2),
+        ("train", "hrf", 1, 1),
+        ("test", "hrf", 1, 1),
+    ]
+
+
+def test_table_is_as_counted_by_hand(tmp_path):
+    first = drawn(1, vessels=5)._replace(group="a", second_observer=drawn(1).truth)
+    second = drawn(2, size=(100, 200), vessels=8)._replace(group="a")
+    header, row = audit.run(put(tmp_path, train=[first, second]), ["train"]).rows
+    pixels = int(disc(40).sum())
+    assert dict(zip(header, row, strict=True)) == {
+        "subset": "train",
+        "dataset": "folder",
+        "images": 2,
+        "groups": 1,
+        "second_observers": 1,
+        "smallest": "100x100",
+        "largest": "200x100",
+        "vessel_share_mean": "0.027000",
+        "vessel_share_min": "0.024000",  # 8 * 60 of 20,000
+        "vessel_share_max": "0.030000",  # 5 * 60 of 10,000
+        "fov_share_mean": f"{1.5 * pixels / 20_000:.6f}",
+        "fov_share_min": f"{pixels / 20_000:.6f}",
+        "fov_share_max": f"{pixels / 10_000:.6f}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"truth": np.zeros((100, 100), bool)}, "test/folder/truth/1.png: expected vessels in 1% to 25% .*, got 0.00%"),
+        ({"truth": disc(29), "fov": disc(48)}, "test/folder/truth/1.png: expected vessels in .*, got 26.17%"),
+        ({"fov": disc(30)}, "test/folder/fov/1.png: expected a field of view in 30% to 100% .*, got 28"),
+    ],
+)
+def test_implausible_share_is_told_not_refused(tmp_path, change, warning):
+    put(tmp_path, test=[drawn(1)._replace(**change), drawn(2)])
+    (told,) = audit.run(tmp_path, ["test"]).warnings
+    assert re.match(warning, told)
+
+
+def test_phantoms_are_plausible(tmp_path):
+    eyes = [Eye(str(n), str(n), *phantom.draw(1, n, 120, 128), None) for n in range(4)]
+    put(tmp_path, train=eyes[:2], validation=eyes[2:3], test=eyes[3:])
+    assert not audit.run(tmp_path, ("train", "validation", "test")).warnings
+
+
+def grey(top: int, bottom: int = 0) -> np.ndarray:
+    return np.repeat(np.repeat([[top], [bottom]], 50, axis=0), 100, axis=1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "picture", "error"),
+    [
+        ("truth", grey(1), "expected a grey picture of 0 and 255, got one with 2 levels from 0 to 1"),
+        ("truth", grey(128, 255), "expected a grey picture of 0 and 255, got one with 2 levels from 128 to 255"),
+        ("fov", grey(254), "expected a grey picture of 0 and 255, got one with 2 levels from 0 to 254"),
+        ("second_observer", grey(3, 253), "expected a grey picture of 0 and 255, got one with 2 levels from 3 to 253"),
+        ("truth", np.dstack([grey(255)] * 3), "expected a grey picture of 0 and 255, got one of 3 channels"),
+        ("truth", grey(255)[:99], "expected 100x100 like the image, got 99x100"),
+        ("fov", grey(255)[:, :98], "expected 100x100 like the image, got 100x98"),
+        ("second_observer", grey(255).T[:60], "expected 100x100 like the image, got 60x100"),
+        ("fov", grey(0), "expected a field of view, got an empty picture"),
+        ("truth", grey(0), "expected vessels to train on, got an empty picture"),
+        ("truth", grey(255, 255), "expected vessels in at most 50% of the field of view, got 100%"),
+    ],
+)
+def test_drawing_that_cannot_be_is_refused_by_name(tmp_path, kind, picture, error):
+    put(tmp_path, train=[drawn(1), drawn(2)._replace(second_observer=drawn(2).truth)])
+    files.write_bytes(tmp_path / "train" / "folder" / kind / "2.png", cv2.imencode(".png", picture)[1].tobytes())
+    with pytest.raises(ValueError, match=rf"^train/folder/{kind}/2.png: {error}"):
+        audit.run(tmp_path, ["train"])
+
+
+def test_drawing_that_cannot_be_decoded_is_refused_by_name(tmp_path):
+    put(tmp_path, train=[drawn(1)])
+    (tmp_path / "train" / "folder" / "truth" / "1.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"^train/folder/truth/1.png: expected .* got one that cannot be decoded"):
+        audit.run(tmp_path, ["train"])
+
+
+@pytest.mark.parametrize("subset", ["validation", "test"])
+def test_truth_without_vessels_is_allowed_where_nothing_is_trained(tmp_path, subset):
+    put(tmp_path, **{subset: [drawn(1, vessels=0)]})
+    audit.run(tmp_path, [subset])
+
+
+def test_id_in_two_subsets_is_refused(tmp_path):
+    put(tmp_path, train=[drawn(1), drawn(2)], test=[drawn(3)._replace(id="2")])
+    with pytest.raises(ValueError, match=r"^test/folder/images/2.png: expected an id once .* folder in train as well"):
+        audit.run(tmp_path, ("train", "test"))
+
+
+def test_id_twice_in_a_subset_is_refused(tmp_path):
+    put(tmp_path, train=[drawn(1), drawn(1)])
+    with pytest.raises(ValueError, match=r"^train/folder/images/1.png: expected an id once .* folder in train as well"):
+        audit.run(tmp_path, ["train"])
+
+
+def test_same_id_in_two_data_sets_is_allowed(tmp_path):
+    put(tmp_path, train={"hrf": [drawn(1)]}, test={"folder": [drawn(2)._replace(id="1")]})
+    audit.run(tmp_path, ("train", "test"))
+
+
+def flipped(eye: Eye, id_: str) -> Eye:
+    return eye._replace(id=id_, image=np.ascontiguousarray(eye.image[:, ::-1]), fov=eye.fov[:, ::-1])
+
+
+@pytest.mark.parametrize("pair", list(combinations(("train", "validation", "test"), 2)))
+def test_eye_in_two_subsets_is_named(tmp_path, pair):
+    subsets = {subset: [drawn(n)] for n, subset in enumerate(("train", "validation", "test"))}
+    subsets[pair[1]] = [*subsets[pair[1]], flipped(subsets[pair[0]][0], "copy")]
+    id_ = subsets[pair[0]][0].id
+    error = (
+        rf"^{pair[0]}/folder/images/{id_}.png and {pair[1]}/folder/images/copy.png show the same eye .*; 1 such pair"
+    )
+    with pytest.raises(ValueError, match=error):
+        audit.run(put(tmp_path, **subsets), subsets)
+
+
+def test_leak_between_data_sets_is_named(tmp_path):
+    put(tmp_path, train={"hrf": [drawn(1)]}, test={"folder": [flipped(drawn(1), "mine")]})
+    with pytest.raises(ValueError, match=r"^train/hrf/images/1.png and test/folder/images/mine.png show the same eye"):
+        audit.run(tmp_path, ("train", "test"))
+
+
+def test_copies_within_a_subset_are_allowed(tmp_path):
+    put(tmp_path, train=[drawn(1), flipped(drawn(1), "copy")], test=[drawn(2)])
+    audit.run(tmp_path, ("train", "test"))
+
+
+def test_of_many_leaks_a_few_are_named_and_all_counted(tmp_path):
+    eyes = [drawn(n) for n in range(audit.NAMED + 2)]
+    put(tmp_path, train=eyes, test=[flipped(eye, f"copy{eye.id}") for eye in eyes])
+    with pytest.raises(ValueError, match=f"; {audit.NAMED + 2} such pair") as caught:
+        audit.run(tmp_path, ("train", "test"))
+    assert str(caught.value).count("show the same eye") == audit.NAMED
