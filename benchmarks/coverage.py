@@ -46,7 +46,7 @@ def paired_eyes(rng: np.random.Generator, persons: int) -> bool:
 
 def main() -> None:
     """Draw scores with a known mean again and again; count."""
-    for number in (8, 20):
+    for number in (intervals.LEAST_GROUPS, 8, 20):
         for name, draw in SCORES.items():
             for kind in (percentile, bias_corrected, studentised):
                 rng = np.random.default_rng(1)

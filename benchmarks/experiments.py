@@ -104,9 +104,12 @@ def main() -> None:
     """Run the experiments that are named, or print the table."""
     listed = yaml.safe_load(LIST.read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[[], *listed], metavar="NAME", help=", ".join(listed))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(listed))
     parser.add_argument("--table", action="store_true", help="print README's rows")
     given = parser.parse_args()
+    unknown = [name for name in given.names if name not in listed]
+    if unknown or not (given.names or given.table):
+        parser.error(f"expected --table or some of {', '.join(listed)}, got {', '.join(unknown) or 'nothing'}")
     for name in given.names:
         run(name, listed[name])
     if given.table:

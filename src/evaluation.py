@@ -119,7 +119,8 @@ class Evaluation:
         for (dataset, observer, region), rows in by_place.items():
             if observer == "model":
                 continue
-            model = by_place[dataset, "model", region]
+            by_id = {row["id"]: row for row in by_place[dataset, "model", region]}
+            model = [by_id[row["id"]] for row in rows]  # another observer may have drawn only some images
             for name in (name for name in reported.SCORES if name in model[0] and name in rows[0]):
                 difference = intervals.paired(
                     np.array([row[name] for row in model], float),
@@ -146,13 +147,13 @@ class Evaluation:
         images = {place: len(rows) for place, rows in self._by_place()}
         result: dict = {"threshold": self.rules.threshold}
         for row in summary:
-            dataset, observer, region, name, pooled, mean, sd = list(row.values())[:7]
+            dataset, observer, region, name = (row[key] for key in ("dataset", "observer", "region", "score"))
             of_set = result.setdefault(dataset, {})
             of_observer = of_set if observer == "model" else of_set.setdefault(observer, {})
             of_observer["images"] = images[dataset, observer, region]
             of_region = of_observer.setdefault(region, {})
-            of_region |= {} if pooled is None else {name: pooled}
-            of_region |= {f"mean_{name}": mean, f"sd_{name}": sd}
+            of_region |= {} if row["pooled"] is None else {name: row["pooled"]}
+            of_region |= {f"mean_{name}": row["mean"], f"sd_{name}": row["sd"]}
             of_region |= {f"n_{name}": row["images"]} if row["images"] < of_observer["images"] else {}
         return result
 

@@ -66,7 +66,7 @@ def write(results: Results) -> str:
     parts += ["## Data", _audit(results.audit), "*Vessel and field of view (FOV): mean share of the picture (range).*"]
     parts += ["## Figures", *(part for name in FIGURES for part in _figure(results, name, datasets))]
     parts += ["## Parameters", f"```yaml\n{yaml.safe_dump(results.params, sort_keys=False)}```"]
-    parts += ["## Versions", table(["package", "version"], results.versions.items())]
+    parts += ["## Versions when this report was written", table(["package", "version"], results.versions.items())]
     parts += ["## Files", table(["file", "SHA-256"], ([f"`{n}`", f"`{h}`"] for n, h in results.hashes.items()))]
     return "\n\n".join(parts) + "\n"
 

@@ -11,7 +11,10 @@ from src.params import Loss, Model, Train
 def main(
     augmented: Path, validation: Path, model_file: Path, table: Path, model: Model, loss: Loss, train: Train
 ) -> None:
-    """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv)."""
+    """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv).
+
+    Several workers (see `backend.strategy`) each read both, and each writes the same.
+    """
     backend.configure(train.threads, train.seed, train.mixed_precision)
     pool, held_out = patches.read(augmented), patches.read(validation)
     schedule = training.Schedule(
@@ -23,7 +26,9 @@ def main(
         clip_norm=train.clip_norm,
     )
     log, members = training.EpochLog(table), []
-    with backend.strategy().scope():
+    strategy = backend.strategy()
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
         for seed in range(train.seed, train.seed + train.members):
             backend.set_seed(seed)
             network = models.build(**model.model_dump(), size=pool.images.shape[1])
@@ -31,14 +36,15 @@ def main(
                 network,
                 losses.get(**loss.model_dump()),
                 schedule,
-                batches.training(pool, train.batch_size, seed),
-                batches.validation(held_out, train.batch_size),
+                batches.training(pool, train.batch_size, seed, replicas),
+                batches.validation(held_out, train.batch_size, replicas),
                 log,
                 train.monitor,
                 train.patience,
             )
             members.append(network)
-        models.save(models.in_float32(models.mean(members)), model_file)
+        network = models.mean(members)
+    models.save(models.in_float32(network), model_file)  # which must not be in the scope: it clears the session
     log.write()
 
 

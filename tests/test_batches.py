@@ -1,3 +1,4 @@
+import math
 from itertools import islice
 
 import numpy as np
@@ -49,3 +50,21 @@ def test_same_batches_when_run_through_again(make):
 def test_validation_can_be_run_through_twice():
     data = batches.validation(numbered(5), 2)
     assert len(list(data)) == len(list(data)) == 3
+
+
+def test_batch_that_replicas_cannot_share_evenly_is_refused():
+    with pytest.raises(ValueError, match=r"train\.batch_size: expected a multiple of the 2 replicas, got 3"):
+        batches.training(numbered(9), batch_size=3, seed=1, replicas=2)
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", range(16, 25))
+def test_no_replica_is_left_without_validation_patches(number, replicas):
+    sizes = [len(image) for image, _ in batches.validation(numbered(number, side=1), 12, replicas)]
+    assert sum(sizes) == number
+    assert all(size > (replicas - 1) * math.ceil(size / replicas) for size in sizes)
+
+
+def test_fewer_validation_patches_than_replicas_need_are_refused():
+    with pytest.raises(ValueError, match="expected at least 4 validation patches for 2 replicas, got 3"):
+        batches.validation(numbered(3), 2, replicas=2)

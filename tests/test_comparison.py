@@ -53,14 +53,20 @@ def test_difference_is_new_minus_old_image_by_image(tmp_path):
     assert row.low < 0.01 < row.high
 
 
-def test_lower_loss_is_won(tmp_path):
-    rows = compared(write(tmp_path / "a.csv"), write(tmp_path / "b.csv", F1 + 0.01))
-    assert rows["loss"].difference == pytest.approx(-0.01)
-    assert rows["loss"].won == 12
+def test_loss_which_each_run_defines_is_not_compared(tmp_path):
+    assert "loss" not in compared(write(tmp_path / "a.csv"), write(tmp_path / "b.csv", F1 + 0.01))
+
+
+def test_too_few_draws_are_refused(tmp_path, capsys):
+    path = str(write(tmp_path / "a.csv"))
+    with pytest.raises(SystemExit) as ended:
+        comparison.main([path, path, "--draws", "0"])
+    assert ended.value.code == 2
+    assert "--draws: expected at least 100, got 0" in capsys.readouterr().err
 
 
 def test_score_that_no_image_has_is_left_out(tmp_path):
-    assert set(compared(write(tmp_path / "a.csv"), write(tmp_path / "b.csv"))) == {"f1", "loss"}
+    assert set(compared(write(tmp_path / "a.csv"), write(tmp_path / "b.csv"))) == {"f1"}
 
 
 def test_folder_stands_for_its_table(tmp_path):

@@ -125,6 +125,18 @@ def test_difference_is_the_model_minus_the_other(evaluation):
     assert {observer for observer, _, _ in rows} == {"model_at_half", "second_observer", "sato"}
 
 
+def test_observer_of_some_images_is_paired_with_the_model_on_these(tmp_path):
+    evaluation = Evaluation(RULES)
+    for number, second in enumerate([False, True, False, True, True, True]):
+        evaluation.add(*made(tmp_path, "drive", f"{number:02d}", number, second), {})
+    model = {row["id"]: row["f1"] for row in rows_of(evaluation, "drive", "model")}
+    human = {row["id"]: row["f1"] for row in rows_of(evaluation, "drive", "second_observer")}
+    rows = {(row["observer"], row["region"], row["score"]): row for row in evaluation.differences()}
+    found = rows["second_observer", "fov", "f1"]
+    assert found["mean"] == pytest.approx(np.mean([model[id_] - human[id_] for id_ in ("01", "03", "04", "05")]))
+    assert found["images"] == 4
+
+
 def test_set_without_second_observer_has_none(evaluation):
     assert "second_observer" not in scores_of(evaluation)["hrf"]
     assert scores_of(evaluation)["drive"]["second_observer"]["images"] == 4

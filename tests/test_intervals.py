@@ -78,8 +78,8 @@ def test_no_image_has_no_mean():
     assert all(math.isnan(value) for value in found[:4])
 
 
-def test_two_persons_have_a_mean_but_no_interval():
-    found = of_mean([0.7, 0.8, 0.9], ["a", "a", "b"])
+def test_three_persons_have_a_mean_but_no_interval():
+    found = of_mean([0.7, 0.8, 0.9, 0.8], ["a", "a", "b", "c"])
     assert found.mean == pytest.approx(0.8)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
