@@ -46,8 +46,8 @@ def of_mean(values: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> In
     Images without a score (NaN) do not count; `images` says how many did. NaN where there is none; the interval is
     NaN with fewer than LEAST_GROUPS groups, the deviation with fewer than two images.
 
-    >>> of_mean(np.array([0.5, 0.5, 0.5, np.nan]), np.array(["a", "b", "c", "d"]), draws=100, seed=1)
-    Interval(mean=0.5, sd=0.0, low=0.5, high=0.5, images=3, groups=3)
+    >>> of_mean(np.array([0.5, 0.5, 0.5, 0.5]), np.array(["a", "b", "c", "d"]), draws=100, seed=1)
+    Interval(mean=0.5, sd=0.0, low=0.5, high=0.5, images=4, groups=4)
     """
     known = np.isfinite(values)
     values, groups = np.asarray(values, float)[known], np.asarray(groups)[known]
