@@ -1,28 +1,42 @@
 """Run the experiments of README's table again and keep their results: python -m benchmarks.experiments NAME ...
 
 Each is a `dvc exp run --temp` with the parameters that `experiments.yaml` lists, so that the working tree stays as it
-is. Its tables go to metrics/experiments/NAME, with the minutes that the train stage took. With --table, the rows of
-README are printed from what is kept.
+is. Its tables go to metrics/experiments/NAME, with what it cost: the minutes of the train stage, the number of weights,
+the seconds an image. With --table, the rows of README are printed from what is kept, with published ones beside.
 """
 
 import argparse
 import csv
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import yaml
 
+from benchmarks import network
+
 LIST = Path(__file__).with_name("experiments.yaml")
 KEPT = Path("metrics/experiments")
 HEAD = (
-    *("run", "test set, images", "who", "minutes", "F1", "mean F1 [95 %]", "AUC-ROC", "AUC-PR", "MCC"),
-    *("clDice [95 %]", "thin recall [95 %]"),
+    *("run", "test set, images", "who", "weights", "minutes", "s/image", "F1", "mean F1 [95 %]", "AUC-ROC", "AUC-PR"),
+    *("MCC", "clDice [95 %]", "thin recall [95 %]"),
 )
 WHO = {"model": "model", "second_observer": "second observer"}
+NONE = "-"
+PUBLISHED = (  # FOV, threshold a priori; weights, s/image, F1, AUC-ROC, AUC-PR, MCC, clDice
+    # Galdran et al., Scientific Reports 12, 2022: the published weights and protocol, scored pooled at two threads
+    ("little W-Net, trained on DRIVE", "`drive`, 20", "68 k", "1.23", ".8284", ".9810", ".9140", ".8030", ".835"),
+    ("little W-Net, trained on DRIVE", "`chase_db1`, 28", "68 k", NONE, ".7597", ".9721", ".8364", ".7351", ".813"),
+    # baselines of Idiap's deepdraw, one protocol for all
+    ("little W-Net", "`chase_db1`, 20", "68 k", NONE, ".820", NONE, NONE, NONE, NONE),
+    ("U-Net (VGG)", "`drive`, 20", "25.8 M", NONE, ".825", NONE, NONE, NONE, NONE),
+    ("U-Net (VGG)", "`chase_db1`, 20", "25.8 M", NONE, ".807", NONE, NONE, NONE, NONE),
+)
 
 
 def run(name: str, changes: dict) -> None:
@@ -44,7 +58,7 @@ def run(name: str, changes: dict) -> None:
 
 
 def keep(name: str, minutes: float | None) -> None:
-    """Copy what the experiment committed to metrics/experiments; without `minutes` the former cost stays."""
+    """Copy what the experiment committed to metrics/experiments; without `minutes` the former ones stay."""
     references = _git("for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
     found = [line for line in references if line.split("/")[-1] == name and "/celery/" not in line]
     if len(found) != 1:
@@ -54,37 +68,59 @@ def keep(name: str, minutes: float | None) -> None:
         path = KEPT / name / file.removeprefix("metrics/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_git("show", f"{found[0]}:./{file}"))
-    if minutes is not None:
-        cost = {"training_minutes": round(minutes, 1)}
-        (KEPT / name / "cost.json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
+    path = KEPT / name / "cost.json"
+    cost = {"training_minutes": round(minutes, 1)} if minutes is not None else _cost(path.parent)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:  # TensorFlow is set up once a process
+        cost |= apart.submit(network.cost, path.with_name("params.yaml")).result()
+    path.write_text(json.dumps(cost) + "\n", encoding="utf-8")
 
 
 def table() -> Iterator[str]:
-    """README's table of scores, line by line: the committed run, then each experiment that is kept."""
-    yield f"| {' | '.join(HEAD)} |"
+    """README's table of scores, line by line: the committed run, each experiment that is kept, published figures."""
+    yield _line(HEAD)
     yield f"|{' --- |' * len(HEAD)}"
     yield from rows("repro", KEPT.parent)
     for folder in sorted(path.parent for path in KEPT.glob("*/summary.csv")):
         yield from rows(folder.name, folder)
+    for who, images, weights, seconds, f1, auc_roc, auc_pr, mcc, cldice in PUBLISHED:
+        yield _line(("published", images, who, weights, NONE, seconds, f1, NONE, auc_roc, auc_pr, mcc, cldice, NONE))
 
 
 def rows(name: str, folder: Path) -> Iterator[str]:
     """The rows of one run: model and second observer on each test set, in the FOV."""
     with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
         summary = [row for row in csv.DictReader(file) if row["region"] == "fov"]
-    cost = folder / "cost.json"
-    minutes = json.loads(cost.read_text(encoding="utf-8"))["training_minutes"] if cost.exists() else "-"
+    cost = _cost(folder)
     for dataset in dict.fromkeys(row["dataset"] for row in summary):
         for observer, who in WHO.items():
             of = {row["score"]: row for row in summary if (row["dataset"], row["observer"]) == (dataset, observer)}
             if of:
                 pooled = {score: _digits(row["pooled"]) for score, row in of.items()}
+                spent = _spent(cost) if observer == "model" else (NONE,) * 3
                 cells = (
-                    *(name, f"`{dataset}`, {of['f1']['images']}", who, minutes if observer == "model" else "-"),
-                    *(pooled["f1"], _interval(of["f1"]), pooled.get("auc_roc", "-"), pooled.get("auc_pr", "-")),
-                    *(pooled["mcc"], _interval(of["cldice"]), _interval(of["recall_thin"])),
+                    *(name, f"`{dataset}`, {of['f1']['images']}", who, *spent, pooled["f1"], _interval(of["f1"])),
+                    *(pooled.get("auc_roc", NONE), pooled.get("auc_pr", NONE), pooled["mcc"]),
+                    *(_interval(of["cldice"]), _interval(of["recall_thin"])),
                 )
-                yield f"| {' | '.join(map(str, cells))} |"
+                yield _line(cells)
+
+
+def _cost(folder: Path) -> dict[str, float]:
+    """What the run of that folder cost, nothing where nobody measured."""
+    path = folder / "cost.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _spent(cost: dict[str, float]) -> tuple[str, str, str]:
+    """Weights, minutes of training, seconds an image without and with flips."""
+    if not cost:
+        return (NONE,) * 3
+    seconds = (f"{cost[key]:.2f}".lstrip("0") for key in ("seconds_an_image", "seconds_an_image_flipped"))
+    return f"{cost['weights'] / 1e6:.2f} M", str(cost["training_minutes"]), " / ".join(seconds)
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _git(*arguments: str) -> bytes:
@@ -92,11 +128,11 @@ def _git(*arguments: str) -> bytes:
 
 
 def _digits(value: str) -> str:
-    return f"{float(value):.4f}".lstrip("0") if value else "-"
+    return f"{float(value):.4f}".lstrip("0") if value else NONE
 
 
 def _interval(row: dict[str, str]) -> str:
-    mean, low, high = (f"{float(row[key]):.3f}".lstrip("0") if row[key] else "-" for key in ("mean", "low", "high"))
+    mean, low, high = (f"{float(row[key]):.3f}".lstrip("0") if row[key] else NONE for key in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 

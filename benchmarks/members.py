@@ -9,29 +9,27 @@ from pathlib import Path
 
 import numpy as np
 
-from src import backend, counts, metrics, models, predict, samples, structure
+from src import backend, mapping, metrics, models, predict, samples, structure
 from src.backend import tf
 from src.params import Params, load_params
-from stages.evaluate import choose_threshold, maps
 
 SHOWN = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 
 
 def scores(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
     """The scores of one member on each test set, and its threshold."""
-    evaluate, preparation = params.evaluate, params.preprocess
+    evaluate, size = params.evaluate, (params.preprocess.fov_diameter, params.preprocess.clahe)
     predictor = predict.Predictor(member, evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
-    threshold = choose_threshold(maps(Path("data/raw/validation"), predictor, preparation))
+    threshold = metrics.best_threshold(mapping.pooled(mapping.maps(Path("data/raw/validation"), predictor, *size)))
     pooled, cldice = defaultdict(lambda: metrics.EMPTY), defaultdict(list)
-    for sample, probability in maps(Path("data/raw/test"), predictor, preparation):
+    for sample, probability in mapping.maps(Path("data/raw/test"), predictor, *size):
         levels, truth, fov = samples.to_levels(probability), samples.truth(sample), samples.fov(sample)
         pooled[sample.dataset] += metrics.histogram(levels, truth, fov)
         drawn = levels >= metrics.first_level(threshold)
         described = (structure.describe(drawing, fov, evaluate.widths) for drawing in (truth, drawn))
         cldice[sample.dataset].append(structure.cldice(*described))
     return {
-        dataset: counts.scores(metrics.counts_above(h, threshold))
-        | {"auc_roc": metrics.auc_roc(h), "auc_pr": metrics.auc_pr(h), "cldice": float(np.nanmean(cldice[dataset]))}
+        dataset: metrics.scores_at(h, threshold) | {"cldice": float(np.nanmean(cldice[dataset]))}
         for dataset, h in pooled.items()
     }
 

@@ -1,45 +1,100 @@
-"""Print training pixels a second, and seconds an image at prediction, of the network in params.yaml."""
+"""Print training pixels a second and seconds an image at prediction: python -m benchmarks.network [PARAMS].
 
+The network is that of params.yaml, or of another file of parameters. Training is timed in float32 and in mixed
+precision, which is faster on some processors and slower on others: so see before you set `train.mixed_precision`.
+"""
+
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 from src import backend, batches, losses, models, predict, training
-from src.params import load_params
+from src.backend import tf
+from src.params import Params, load_params
 from src.patches import Patches
 
-STEPS = 10
+STEPS, READS = 20, 200
 SHAPE = (584, 565, 3)  # of a DRIVE photograph
 IMAGES = 5
 
 
-def main() -> None:
-    """Time a few steps on random patches after a warm-up, then a few photographs with and without flips."""
-    params = load_params()
-    train, size = params.train, params.patch.size
-    backend.configure(train.threads, train.seed, train.mixed_precision)
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (16, size, size, 3), dtype=np.uint8)
+def random_batches(params: Params) -> tf.data.Dataset:
+    """Training batches of random patches."""
+    size = params.patch.size
+    images = np.random.default_rng(1).integers(0, 256, (16, size, size, 3), dtype=np.uint8)
     patches = Patches(images, images[..., 0] < 25, np.ones(images.shape[:3], bool))
+    return batches.training(patches, params.train.batch_size, 1)
+
+
+def pixels_read_a_second(params: Params) -> float:
+    """The pixels that the input pipeline could feed in a second."""
+    batch = iter(random_batches(params))
+    next(batch)
+    begin = time.perf_counter()
+    for _ in range(READS):
+        next(batch)
+    return READS * params.train.batch_size * params.patch.size**2 / (time.perf_counter() - begin)
+
+
+def pixels_a_second(params: Params, mixed_precision: bool) -> float:
+    """The pixels that a member trains on in a second, over a few steps on random patches after a warm-up."""
+    train, size, data = params.train, params.patch.size, random_batches(params)
+    backend.set_precision(mixed_precision)
     network = models.build(**params.model.model_dump(), size=size)
-    schedule = training.Schedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm)
+    schedule = training.Schedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = training.in_fov(losses.get(**params.loss.model_dump()))
     network.compile(optimizer=training.optimizer(schedule), loss=loss)
     for steps in (2, STEPS):  # the first builds the graph
         begin = time.perf_counter()
-        network.fit(batches.training(patches, train.batch_size, 1), steps_per_epoch=steps, verbose=0)
-    rate = STEPS * train.batch_size * size**2 / (time.perf_counter() - begin)
-    print(f"training: {rate / 1000:.0f} thousand pixels a second")
+        network.fit(data, steps_per_epoch=steps, verbose=0)
+    return STEPS * train.batch_size * size**2 / (time.perf_counter() - begin)
 
-    photograph = rng.integers(0, 256, SHAPE, dtype=np.uint8)
-    for flips in (False, True):
-        predictor = predict.Predictor(models.in_float32(network), params.evaluate.tile, 0, flips, 4)
+
+def untrained(params: Params) -> tf.keras.Model:
+    """The network of all members, in float32 as saved."""
+    backend.set_precision(mixed_precision=False)
+    members = [models.build(**params.model.model_dump(), size=params.patch.size) for _ in range(params.train.members)]
+    return models.mean(members)
+
+
+def seconds_an_image(model: tf.keras.Model, params: Params, flips: bool) -> float:
+    """Seconds from a prepared DRIVE-sized photograph to its map."""
+    evaluate = params.evaluate
+    predictor = predict.Predictor(model, evaluate.tile, evaluate.overlap, flips, evaluate.batch_size)
+    photograph = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
+    predictor.probability(photograph)  # builds the graph
+    begin = time.perf_counter()
+    for _ in range(IMAGES):
         predictor.probability(photograph)
-        begin = time.perf_counter()
-        for _ in range(IMAGES):
-            predictor.probability(photograph)
-        seconds = (time.perf_counter() - begin) / IMAGES
-        print(f"prediction, {'four flips' if flips else 'no flips'}: {seconds:.2f} s an image of 565x584")
+    return (time.perf_counter() - begin) / IMAGES
+
+
+def cost(file: Path) -> dict[str, float]:
+    """What the network of a params file costs: its weights, and seconds an image without and with flips."""
+    params = load_params(file)
+    backend.configure(params.train.threads)
+    model = untrained(params)
+    return {
+        "weights": model.count_params(),
+        "seconds_an_image": round(seconds_an_image(model, params, flips=False), 3),
+        "seconds_an_image_flipped": round(seconds_an_image(model, params, flips=True), 3),
+    }
+
+
+def main() -> None:
+    """Time training in both precisions, then prediction with and without flips."""
+    params = load_params(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
+    backend.configure(params.train.threads, params.train.seed)
+    print(f"input pipeline: {pixels_read_a_second(params) / 1000:.0f} thousand pixels a second")
+    for mixed, name in ((False, "float32"), (True, "mixed precision")):
+        tf.keras.backend.clear_session()
+        print(f"training, {name}: {pixels_a_second(params, mixed) / 1000:.0f} thousand pixels a second")
+    model = untrained(params)
+    for flips, name in ((False, "no flips"), (True, "four flips")):
+        seconds = seconds_an_image(model, params, flips)
+        print(f"prediction, {name}, {params.train.members} member(s): {seconds:.3f} s an image of 565x584")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ def run(root: Path, subsets: Iterable[str]) -> Report:
         ValueError: an id stands twice; a drawing is not in 0 and 255, not of the size of the image, empty where it
             must not be, or inverted; or two subsets show the same eye.
     """
-    found = [(subset, sample) for subset in subsets for sample in samples.find(root / subset)]
+    least = {"validation": 0}  # where data.validation is 0
+    found = [(subset, sample) for subset in subsets for sample in samples.find(root / subset, least.get(subset, 1))]
     refuse_repeated(found)
     inspected = [inspect(subset, sample) for subset, sample in found]
     refuse_leaks(inspected)

@@ -10,23 +10,29 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
-__all__ = ["configure", "set_seed", "strategy", "tf"]
+__all__ = ["configure", "set_precision", "set_seed", "strategy", "tf"]
 
 
 def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
     """Fix threads, seed, determinism and precision for this process, before any tensor is made.
 
     The number of threads decides the order of sums and so the last bits of the weights. Where GPUs are
-    visible, their memory is taken as needed. `mixed_precision` is float16 on a GPU and bfloat16 on the CPU.
+    visible, their memory is taken as needed. For `mixed_precision` see `set_precision`.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
+    for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     set_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    kind = "mixed_float16" if gpus else "mixed_bfloat16"
+    # Dropout draws from variables that a checkpoint can hold, not from a state inside TensorFlow's kernels.
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    set_precision(mixed_precision)
+
+
+def set_precision(mixed_precision: bool) -> None:
+    """What the layers made from now on compute in: float32, or float16 on a GPU and bfloat16 on the CPU."""
+    kind = "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
     tf.keras.mixed_precision.set_global_policy(kind if mixed_precision else "float32")
 
 

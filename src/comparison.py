@@ -8,14 +8,13 @@ import argparse
 import io
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from src import intervals, reported
+from src import intervals, reported, revisions
 from src.markdown import interval, number, p_value, table
 
 TABLE = Path("metrics/per_image.csv")
@@ -52,12 +51,30 @@ def read(run: str) -> pd.DataFrame:
     if path.is_dir():
         path /= TABLE.name
     if path.is_file():
-        return _parse(path.read_text(encoding="utf-8"), str(path))
-    revision = _revision(run)
-    shown = _git("show", f"{revision}:./{TABLE.as_posix()}")
-    if shown.returncode:
-        raise ValueError(f"{run}: expected a committed {TABLE}, found none ({shown.stderr.strip()})")
-    return _parse(shown.stdout, f"{run}:{TABLE}")
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    tree = revisions.find(run, also="a per_image.csv, ")
+    return parse(tree.text(TABLE), tree.called(TABLE))
+
+
+def parse(text: str, name: str) -> pd.DataFrame:
+    """The table of a per_image.csv called `name`; ids and groups stay text, whatever they look like.
+
+    Raises:
+        ValueError: it is no such table, or a row stands there twice.
+    """
+    texts = dict.fromkeys([*KEY, "group"], str)
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False, na_values={})
+        table = table.apply(lambda column: column if column.name in texts else pd.to_numeric(column.replace("", None)))
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ValueError(f"{name}: expected a table of scores, got {' '.join(str(error).split())}") from error
+    missing = [column for column in [*KEY, "group", *COUNTS] if column not in table]
+    if missing:
+        raise ValueError(f"{name}: expected the columns {', '.join(missing)}, found none")
+    twice = table[table.duplicated(KEY)]
+    if len(twice):
+        raise ValueError(f"{name}: expected a row once, got {'/'.join(twice.iloc[0][KEY])} twice")
+    return table
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame, region: str, observer: str, draws: int, seed: int) -> list[Row]:
@@ -68,23 +85,41 @@ def compare(old: pd.DataFrame, new: pd.DataFrame, region: str, observer: str, dr
     Raises:
         ValueError: no test set is in both, or the images of one, or the truth of an image, are not the same.
     """
-    old, new = (_select(table, region, observer) for table in (old, new))
+    old, new = (select(table, region, observer) for table in (old, new))
     shared = [name for name in dict.fromkeys(old["dataset"]) if name in set(new["dataset"])]
     if not shared:
         raise ValueError(f"expected a test set in both, got {_sets(old)} and {_sets(new)}")
     rows = []
     for dataset in shared:
-        before, after = (table[table["dataset"] == dataset].set_index("id").sort_index() for table in (old, new))
-        _refuse_other_images(dataset, before, after)
-        for name in (name for name in reported.SCORES if name in {*before} & {*after} - OWN):
-            values, others = (table[name].to_numpy(float) for table in (after, before))
-            lower = reported.SCORES[name].lower
-            found = intervals.paired(values, others, after["group"].to_numpy(str), lower, draws, seed)
-            if found.images:
-                known = pd.notna(values) & pd.notna(others)
-                means = float(others[known].mean()), float(values[known].mean())
-                rows.append(Row(dataset, name, *means, *found))
-    return rows
+        before, after = matched(dataset, old, new)
+        names = (name for name in reported.SCORES if name in {*before} & {*after} - OWN)
+        rows += [paired(dataset, name, before, after, draws, seed) for name in names]
+    return [row for row in rows if row.images]
+
+
+def select(table: pd.DataFrame, region: str, observer: str) -> pd.DataFrame:
+    """The rows of one observer in one region."""
+    return table[(table["region"] == region) & (table["observer"] == observer)]
+
+
+def matched(dataset: str, old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of one test set in two tables of one observer and region, by id.
+
+    Raises:
+        ValueError: the images, or the truth or field of view of one, are not the same.
+    """
+    before, after = (table[table["dataset"] == dataset].set_index("id").sort_index() for table in (old, new))
+    _refuse_other_images(dataset, before, after)
+    return before, after
+
+
+def paired(dataset: str, name: str, old: pd.DataFrame, new: pd.DataFrame, draws: int, seed: int) -> Row:
+    """The row of one score of `matched` tables; NaN where no image has the score in both."""
+    known = old[name].notna() & new[name].notna()
+    means = float(old[name][known].mean()), float(new[name][known].mean())
+    values, others = (table[name].to_numpy(float) for table in (new, old))
+    groups, lower = new["group"].to_numpy(str), reported.SCORES[name].lower
+    return Row(dataset, name, *means, *intervals.paired(values, others, groups, lower, draws, seed))
 
 
 def as_markdown(rows: list[Row]) -> str:
@@ -125,43 +160,6 @@ def _cells(row: Row) -> list[str]:
         reported.SCORES[row.score].label, number(row.old), number(row.new), number(row.difference, sign=True),
         interval(row.low, row.high, sign=True), p_value(row.p), str(row.won), str(row.lost), str(row.images),
     ]  # fmt: skip
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-
-
-def _revision(run: str) -> str:
-    """A revision of git for a revision or the name of an experiment."""
-    if _git("rev-parse", "--verify", "--quiet", f"{run}^{{commit}}").returncode == 0:
-        return run
-    references = _git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
-    found = [name for name in references if name.split("/")[-1] == run and "/celery/" not in name]
-    if len(found) != 1:
-        several = f"{len(found)} experiments of that name" if found else "none"
-        raise ValueError(f"{run}: expected a per_image.csv, a git revision or an experiment, found {several}")
-    return found[0]
-
-
-def _parse(text: str, name: str) -> pd.DataFrame:
-    """The table; ids and groups stay text, whatever they look like."""
-    texts = dict.fromkeys([*KEY, "group"], str)
-    try:
-        table = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False, na_values={})
-        table = table.apply(lambda column: column if column.name in texts else pd.to_numeric(column.replace("", None)))
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{name}: expected a table of scores, got {' '.join(str(error).split())}") from error
-    missing = [column for column in [*KEY, "group", *COUNTS] if column not in table]
-    if missing:
-        raise ValueError(f"{name}: expected the columns {', '.join(missing)}, found none")
-    twice = table[table.duplicated(KEY)]
-    if len(twice):
-        raise ValueError(f"{name}: expected a row once, got {'/'.join(twice.iloc[0][KEY])} twice")
-    return table
-
-
-def _select(table: pd.DataFrame, region: str, observer: str) -> pd.DataFrame:
-    return table[(table["region"] == region) & (table["observer"] == observer)]
 
 
 def _sets(table: pd.DataFrame) -> str:

@@ -145,8 +145,10 @@ def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> audit.Report:
 
 
 def hold_out(train: Iterable[Entry], share: float, seed: int) -> dict[str, list[Entry]]:
-    """Training and validation entries: a `share` of the groups is for validation."""
+    """Training and validation entries: a `share` of the groups is for validation, none if it is 0."""
     train = list(train)
+    if share == 0:
+        return {"train": train, "validation": []}
     try:
         groups = datasets.split_groups((entry.group for entry in train), share, seed)
     except ValueError as error:

@@ -176,6 +176,15 @@ class Evaluation:
             _write_rows(out / f"{name}.csv", rows)
 
 
+def write_validation(out: Path, scores: dict[str, float], threshold: float) -> None:
+    """Write the threshold and the scores of the validation images at it, FOV, pooled, to validation.json in `out`.
+
+    They are what settings are compared by: whoever compares by the scores of test images chooses on test images.
+    """
+    content = {"validation": {"threshold": threshold, **scores}}
+    files.write_text(out / "validation.json", json.dumps(_rounded(content), indent=2) + "\n")
+
+
 def _rounded(value: object) -> object:
     """Numbers with six digits, undefined ones as None, in nested dicts."""
     if isinstance(value, dict):

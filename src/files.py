@@ -1,25 +1,41 @@
 """Write a file whole or not at all."""
 
+import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+INTERRUPTS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGALRM,
+)  # Ctrl-C, a polite kill, and its echo (src/interruption.py)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` by way of a `.part` beside it, which is removed when it cannot be written.
+
+    The disk has it when this returns, should the power fail. Ctrl-C and SIGTERM wait until it is written.
 
     Raises:
         OSError: no space or no permission; what stood at `path` before still stands there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with _uninterrupted():
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+            _sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -32,3 +48,29 @@ def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk take the names in a folder, too."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold signals back until the block ends; Python delivers them to the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = []
+    before = {number: signal.signal(number, lambda number, frame: held.append(number)) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])

@@ -62,6 +62,11 @@ def counts_above(h: Histogram, threshold: float) -> Counts:
     return Counts(tp, fp, int(h.vessel.sum()) - tp, int(h.background.sum()) - fp)
 
 
+def scores_at(h: Histogram, threshold: float) -> dict[str, float]:
+    """Every score of the map `probability > threshold`, and the areas under both curves, by reported name."""
+    return scores(counts_above(h, threshold)) | {"auc_roc": auc_roc(h), "auc_pr": auc_pr(h)}
+
+
 def _from_above(values: np.ndarray) -> np.ndarray:
     """Number of pixels at or above each level, from the highest level down, (65537,) beginning with none."""
     return np.concatenate([[0], np.cumsum(values[::-1])])

@@ -1,7 +1,7 @@
 """Typed view of params.yaml: the only reader of it. It holds no value of its own, only types and ranges."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,7 @@ Positive = Annotated[Float, Field(gt=0)]
 NotNegative = Annotated[Float, Field(ge=0)]
 Count = Annotated[Int, Field(ge=1)]
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -55,7 +56,7 @@ class Data(Section):
 
     train: Annotated[list[DataSetName], Field(min_length=1)]
     test: Annotated[list[DataSetName], Field(min_length=1)]
-    validation: Share
+    validation: Annotated[Float, Field(ge=0, lt=1)]
     seed: Seed
     splits: Splits
     folder: Folder
@@ -117,7 +118,7 @@ class Model(Section):
     architecture: Literal["unet", "linknet", "fpn", "pspnet", "residual_unet"]
     backbone: str
     encoder_weights: str | None
-    filters: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
+    filters: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)]
 
 
 class Loss(Section):
@@ -196,10 +197,45 @@ class Record(Section):
 
     experiment: Annotated[str, Field(min_length=1)]
     model: bool
+    registered_model: Annotated[str, Field(min_length=1, pattern="^[^/:.%\"']+$")]
+
+
+class Regression(Section):
+    """What the regression gate compares, and the largest loss of each score that passes."""
+
+    region: Literal["fov", "full_image"]
+    scores: Annotated[dict[str, NotNegative], Field(min_length=1)]
+    draws: Annotated[Int, Field(ge=100)]
+    seed: Seed
+
+
+class Gate(BaseModel):
+    """The section of params.yaml that no stage reads: the gate judges what stages made."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    regression: Regression
+
+
+class Checkpoints(Section):
+    """What becomes of the state of trainings that never end."""
+
+    days: Positive
+
+
+class Upkeep(BaseModel):
+    """The section of params.yaml that changes no result: stage train reads it, and does not depend on it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    checkpoints: Checkpoints
+
+
+UNTRACKED = {*Gate.model_fields, *Upkeep.model_fields}
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """All sections of params.yaml that stages depend on."""
 
     data: Data
     phantom: PhantomSection
@@ -214,23 +250,33 @@ class Params(Section):
     plot: Plot
     record: Record
 
+    @model_validator(mode="after")
+    def _nothing_hangs_on_validation_where_none_is_held_out(self) -> "Params":
+        if self.data.validation == 0 and self.evaluate.threshold is None:
+            raise ValueError("evaluate.threshold: expected a number where data.validation is 0, got null")
+        if self.data.validation == 0 and self.train.patience is not None:
+            raise ValueError(f"train.patience: expected null where data.validation is 0, got {self.train.patience}")
+        return self
+
 
 def _sentence(error: dict) -> str:
     """One sentence on one error of pydantic: the key, what was expected, what was found."""
     key, found = ".".join(str(part) for part in error["loc"]) or "all", error["input"]
+    if error["type"] == "value_error" and not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "model_type":
         return f"{key}: expected keys and values, got {found!r}"
-    if isinstance(found, dict):
+    if error["type"] == "value_error" and isinstance(found, dict):
         return f"{key}.{error['msg'].removeprefix('Value error, ')}"
     return f"{key}: {error['msg']}, got {found!r}"
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """All sections of the params file at `path`, checked.
+    """All sections of the params file at `path` that stages depend on, checked; the others are read by themselves.
 
     Numbers may be strings (`-S train.learning_rate=1e-5` is written as `1e-05`, which YAML 1.1 calls a string).
 
@@ -238,11 +284,31 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         ValueError: with every missing or unknown key, wrong type and value out of range, and what was found.
         FileNotFoundError: there is no such file.
     """
+    values = _read(path)
+    if isinstance(values, dict):
+        values = {name: section for name, section in values.items() if name not in UNTRACKED}
+    return _checked(Params, values, path)
+
+
+def load_regression(path: Path = Path("params.yaml")) -> Regression:
+    """The section `regression` of the params file at `path`, checked; errors as in `load_params`."""
+    return _checked(Gate, _read(path), path).regression
+
+
+def load_checkpoints(path: Path = Path("params.yaml")) -> Checkpoints:
+    """The section `checkpoints` of the params file at `path`, checked; errors as in `load_params`."""
+    return _checked(Upkeep, _read(path), path).checkpoints
+
+
+def _read(path: Path) -> object:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
+
+
+def _checked(model: type[Checked], values: object, path: Path) -> Checked:
     try:
-        return Params.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         raise ValueError(f"{path}: " + "; ".join(map(_sentence, error.errors()))) from error

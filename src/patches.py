@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 NEUTRAL = 128  # the grey outside the field of view and outside the image
+POSITIONS = "positions.csv"  # a row a patch, after a header: where it was cut
 
 
 class Patches(NamedTuple):
@@ -116,6 +117,14 @@ def stitch(patches: np.ndarray, corners: np.ndarray, shape: tuple[int, int]) -> 
     for patch, position in zip(patches, corners, strict=True):
         stitcher.add(patch, position)
     return stitcher.result()
+
+
+def read_if_any(folder: Path) -> Patches | None:
+    """The patches in a folder as `read` has them; None where its table lists none, as no photograph was cut."""
+    table = folder / POSITIONS
+    if table.exists() and len(table.read_text(encoding="utf-8").splitlines()) == 1:
+        return None
+    return read(folder)
 
 
 def read(folder: Path) -> Patches:

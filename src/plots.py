@@ -71,15 +71,16 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
 
 @styled
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Eight panels, one a score, train and validation by epoch, from the table `training.csv`."""
+    """Eight panels, one a score, train and validation (if any) by epoch, from the table `training.csv`."""
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     marker = "." if len(history) <= FEW_EPOCHS else ""
     for axes, (score, title) in zip(figure.subplots(2, 4).flat, HISTORY.items(), strict=True):
         axes.plot(history["epoch"], history[score], color=BLUE, marker=marker, label="train")
-        axes.plot(
-            history["epoch"], history[f"validation_{score}"], color=VERMILION, marker=marker, ls="--",
-            label="validation",
-        )  # fmt: skip
+        if history[f"validation_{score}"].notna().any():
+            axes.plot(
+                history["epoch"], history[f"validation_{score}"], color=VERMILION, marker=marker, ls="--",
+                label="validation",
+            )  # fmt: skip
         axes.set(title=title, xlabel="epoch", xlim=(0.5, history["epoch"].max() + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     figure.suptitle("Learning curves")

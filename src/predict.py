@@ -24,7 +24,7 @@ class Predictor:
         self.stride = self.tile - min(overlap, self.tile // 2)
         self.flips = FLIPS if flips else FLIPS[:1]
         self.batch_size = batch_size
-        self.forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+        self.forward = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
 
     def probability(self, image: np.ndarray) -> np.ndarray:
         """Probability of vessel, (H, W) float32 in [0, 1], for an (H, W, 3) uint8 prepared image."""

@@ -102,12 +102,12 @@ def second_observer(sample: Sample) -> np.ndarray | None:
     return read_bool(path) if path.exists() else None
 
 
-def find(root: Path) -> list[Sample]:
+def find(root: Path, least: int = 1) -> list[Sample]:
     """The samples listed in `root`/samples.csv, sorted by data set and id.
 
     Raises:
         FileNotFoundError: the table, or a file of a listed sample, is missing.
-        ValueError: the table lists nothing.
+        ValueError: the table lists fewer than `least`.
     """
     table = root / TABLE
     if not table.exists():
@@ -117,7 +117,7 @@ def find(root: Path) -> list[Sample]:
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {reader.fieldnames}")
         rows = sorted(tuple(row.values()) for row in reader)
-    if not rows:
+    if len(rows) < least:
         raise ValueError(f"{table}: expected at least one sample, found none")
     found = [Sample(dataset, id_, group, root / dataset) for dataset, id_, group in rows]
     for sample in found:

@@ -1,15 +1,19 @@
 """Compile and fit a network; a row of scores an epoch."""
 
-import math
+import contextlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
-from src import files
+from src import batches, files, health
 from src.backend import tf
 from src.counts import Counts, accuracy, dice, iou_mean, mcc, precision, recall, specificity
 from src.losses import Loss
+from src.patches import Patches
+from src.resumption import Keeper, Memory
 
 SCORES = {
     "accuracy": accuracy,
@@ -24,7 +28,11 @@ COLUMNS = ("loss", *SCORES)
 
 
 class Schedule(NamedTuple):
-    """Length and learning rate of a training."""
+    """Length and learning rate of a training.
+
+    With `patience` it ends after that many epochs without a better validation score `monitor`, and the best weights are
+    restored; without, the last weights stay.
+    """
 
     epochs: int
     steps_per_epoch: int
@@ -32,6 +40,18 @@ class Schedule(NamedTuple):
     warmup: float  # share of all steps
     cosine: bool
     clip_norm: float | None
+    monitor: str
+    patience: int | None
+
+
+class Data(NamedTuple):
+    """The patches of a member, and what decides how they are drawn."""
+
+    train: Patches
+    validation: Patches | None
+    batch_size: int
+    seed: int
+    replicas: int = 1
 
 
 class PixelCounts(tf.keras.metrics.Metric):
@@ -63,14 +83,14 @@ class PixelCounts(tf.keras.metrics.Metric):
 
 
 class EpochLog(tf.keras.callbacks.Callback):
-    """Turns counts into scores, adds a row an epoch to a CSV file, stops at a loss that is no number."""
+    """Turns counts into scores and adds a row an epoch to a CSV file."""
 
-    def __init__(self, path: Path) -> None:
-        """Begin the table at `path`; epochs are counted on through all members of an ensemble."""
+    def __init__(self, path: Path, rows: list[list] | None = None) -> None:
+        """Begin the table at `path`, or go on from `rows`; epochs are counted on through all members of an ensemble."""
         super().__init__()
         self.path = path
-        self.epoch = 0
-        self.rows = [("epoch", "learning_rate", *COLUMNS, *(f"validation_{name}" for name in COLUMNS))]
+        self.rows = rows or [("epoch", "learning_rate", *COLUMNS, *(f"validation_{name}" for name in COLUMNS))]
+        self.epoch = len(self.rows) - 1  # that began last
 
     def write(self) -> None:
         """Write the table as far as it goes."""
@@ -80,18 +100,18 @@ class EpochLog(tf.keras.callbacks.Callback):
         """Count the epoch that begins."""
         self.epoch += 1
 
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Refuse to go on from a loss that is no number."""
-        if not math.isfinite(logs["loss"]):
-            raise ValueError(
-                f"the loss became {logs['loss']} in epoch {self.epoch}, step {batch + 1}: "
-                "lower train.learning_rate or set train.clip_norm"
-            )
+    def scores(self, name: str, epochs: int) -> list[float]:
+        """A validation score in the last rows, one for each of `epochs`."""
+        column = self.rows[0].index(f"validation_{name}")
+        return [float(row[column]) for row in self.rows[len(self.rows) - epochs :]]
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Put the scores into `logs`, where early stopping reads them, and into the table."""
         row = []
         for prefix in ("", "val_"):
+            if f"{prefix}loss" not in logs:  # no image is held out
+                row += [None] * len(COLUMNS)
+                continue
             counts = Counts(*(int(logs.pop(prefix + name)) for name in Counts._fields))
             logs.update({prefix + name: score(counts) for name, score in SCORES.items()})
             row += [f"{logs[prefix + name]:.6f}" for name in COLUMNS]
@@ -100,27 +120,29 @@ class EpochLog(tf.keras.callbacks.Callback):
         try:
             self.write()
         except OSError as error:  # no reason to lose the weights: the next epoch tries again
-            tqdm.write(f"warning: the row of epoch {self.epoch} is not written yet: {error}")
+            tqdm.write(f"warning: the row of epoch {self.epoch} is not written yet: {error}", file=sys.stderr)
 
 
 class Progress(tf.keras.callbacks.Callback):
     """A bar over all steps of all epochs, with rate and time left."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        """A bar that begins now."""
+    def __init__(self, schedule: Schedule, begin: int) -> None:
+        """A bar that begins now, with `begin` epochs done."""
         super().__init__()
-        self.bar = tqdm(total=schedule.epochs * schedule.steps_per_epoch, desc="train", unit="step")
+        done, total = (epochs * schedule.steps_per_epoch for epochs in (begin, schedule.epochs))
+        self.bar = tqdm(initial=done, total=total, desc="train", unit="step")
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """One step further."""
         self.bar.update()
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Show the scores."""
-        self.bar.set_postfix_str(f"epoch {epoch + 1}, validation F1 {logs['val_f1']:.4f}")
+        """Show the score of validation, or of training where no image is held out."""
+        kind, key = ("validation", "val_f1") if "val_f1" in logs else ("train", "f1")
+        self.bar.set_postfix_str(f"epoch {epoch + 1}, {kind} F1 {logs[key]:.4f}")
 
-    def on_train_end(self, logs: dict | None = None) -> None:
-        """Close the bar."""
+    def close(self) -> None:
+        """End the line of the bar."""
         self.bar.close()
 
 
@@ -148,39 +170,61 @@ def in_fov(loss: Loss) -> Loss:
 
 
 def fit(
-    model: tf.keras.Model,
-    loss: Loss,
-    schedule: Schedule,
-    train: tf.data.Dataset,
-    validation: tf.data.Dataset,
-    log: EpochLog,
-    monitor: str,
-    patience: int | None,
+    model: tf.keras.Model, loss: Loss, schedule: Schedule, data: Data, log: EpochLog, memory: Memory | None
 ) -> None:
-    """Train `model` in place; a row an epoch goes to the `log` as it ends.
+    """Train `model` in place; a row an epoch goes to the `log` as it ends, and a checkpoint to the `memory`, if any.
 
-    With `patience`, training stops after that many epochs without a better validation score `monitor`, and the
-    best weights are restored; without, the last weights stay.
+    Without validation patches, those cells of the row are empty.
+
+    A member that the memory holds goes on from there and ends with the same weights; a finished one has them at once.
 
     Raises:
-        ValueError: the loss became NaN or infinite.
+        health.BadLossError: the loss became NaN or infinite.
     """
     model.compile(optimizer=optimizer(schedule), loss=in_fov(loss), metrics=[PixelCounts()])
-    callbacks = [log, Progress(schedule)]
-    if patience is not None:
-        callbacks.append(
-            tf.keras.callbacks.EarlyStopping(
-                monitor=f"val_{monitor}",
-                mode="min" if monitor == "loss" else "max",
-                patience=patience,
-                restore_best_weights=True,
-            )
-        )
+    if memory is None or not memory.restore_finished(model, data.seed):
+        begin = memory.restore(model, data.seed) if memory else 0
+        with contextlib.closing(Progress(schedule, begin)) as progress:
+            _fit(model, schedule, data, begin, [*_callbacks(schedule, data, log, memory, begin), progress])
+    if memory is not None:
+        memory.finish(model, data.seed)
+
+
+def _fit(model: tf.keras.Model, schedule: Schedule, data: Data, begin: int, callbacks: list) -> None:
+    """Train from the epoch `begin` (from 0) on."""
+    held_out = None
+    if data.validation is not None:
+        held_out = batches.validation(data.validation, data.batch_size, data.replicas)
     model.fit(
-        train,
+        batches.training(data.train, data.batch_size, data.seed, data.replicas, begin * schedule.steps_per_epoch),
+        validation_data=held_out,
+        initial_epoch=begin,
         epochs=schedule.epochs,
         steps_per_epoch=schedule.steps_per_epoch,
-        validation_data=validation,
         callbacks=callbacks,
         verbose=0,
     )
+
+
+def _callbacks(schedule: Schedule, data: Data, log: EpochLog, memory: Memory | None, begin: int) -> list:
+    """What watches a training, in the order in which it is told: scores, early stopping, health, checkpoints."""
+    early = None
+    if schedule.patience is not None:
+        early = tf.keras.callbacks.EarlyStopping(
+            monitor=f"val_{schedule.monitor}",
+            mode="min" if schedule.monitor == "loss" else "max",
+            patience=schedule.patience,
+            restore_best_weights=True,
+        )
+
+    def drawn(epoch: int, step: int) -> np.ndarray:
+        before = epoch * schedule.steps_per_epoch + step
+        return next(batches.groups(len(data.train.images), data.batch_size, data.seed, before))
+
+    def warn(epoch: int, logs: dict) -> None:
+        health.warn_if_flat(schedule.monitor, log.scores(schedule.monitor, epoch + 1), schedule.epochs)
+
+    watch = health.Health(drawn, early, before=log.epoch - begin)
+    keeper = Keeper(memory, data.seed, log.rows, early) if memory else None
+    flat = None if data.validation is None else tf.keras.callbacks.LambdaCallback(on_epoch_end=warn)
+    return [callback for callback in (log, early, watch, flat, keeper) if callback]

@@ -2,18 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from src import backend, losses, metrics, models, predict, preprocess, samples
+from src import backend, evaluation, losses, mapping, metrics, models, predict, samples
 from src.cli import run
-from src.evaluation import Evaluation, ProbabilityMap, Rules
 from src.params import Evaluate, Loss, Preprocess
-
-Maps = Iterator[tuple[samples.Sample, np.ndarray]]
 
 
 def main(
@@ -28,43 +21,26 @@ def main(
     preparation: Preprocess,
     threads: int,
 ) -> None:
-    """Choose the threshold on validation; write maps of the test photographs, and scores of all there is of them."""
+    """Score and choose the threshold on validation; write maps of the test photographs and scores of all observers."""
     backend.configure(threads)
     views = evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size
     predictor = predict.Predictor(models.load(model_file), *views)
-    threshold = evaluate.threshold
-    if threshold is None:
-        threshold = choose_threshold(maps(validation, predictor, preparation))
+    size = preparation.fov_diameter, preparation.clahe
+    held_out = mapping.pooled(mapping.maps(validation, predictor, *size))
+    threshold = metrics.best_threshold(held_out) if evaluate.threshold is None else evaluate.threshold
+    evaluation.write_validation(out, metrics.scores_at(held_out, threshold), threshold)
     of_filters = json.loads((filtered / "thresholds.json").read_text(encoding="utf-8"))
-    rules = Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
-    evaluation = Evaluation(rules)
-    for sample, probability in maps(test, predictor, preparation):
+    rules = evaluation.Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
+    scoring = evaluation.Evaluation(rules)
+    for sample, probability in mapping.maps(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
         samples.write_probability(predictions / file, probability)
         answers = {
-            name: ProbabilityMap(samples.read_levels(filtered / name / file), limit)
+            name: evaluation.ProbabilityMap(samples.read_levels(filtered / name / file), limit)
             for name, limit in of_filters.items()
         }
-        evaluation.add(sample, samples.read_levels(predictions / file), answers)
-    evaluation.write(out)
-
-
-def choose_threshold(found: Maps) -> float:
-    """The threshold of best F1 over all pixels in the FOV of all images."""
-    total = metrics.EMPTY
-    for sample, probability in found:
-        levels = samples.to_levels(probability)
-        total += metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
-    return metrics.best_threshold(total)
-
-
-def maps(root: Path, predictor: predict.Predictor, preparation: Preprocess) -> Maps:
-    """Each sample below `root` with its probability map at native resolution, 0 outside the FOV."""
-    for sample in tqdm(samples.find(root), desc=f"predict {root.name}", unit="image"):
-        fov = samples.fov(sample)
-        prepared = preprocess.prepare(samples.image(sample), fov, preparation.fov_diameter, preparation.clahe)
-        probability = preprocess.to_native(predictor.probability(prepared.image), fov.shape)
-        yield sample, np.where(fov, probability, 0.0)
+        scoring.add(sample, samples.read_levels(predictions / file), answers)
+    scoring.write(out)
 
 
 if __name__ == "__main__":

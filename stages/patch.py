@@ -18,9 +18,12 @@ def main(train: Path, validation: Path, out: Path, patch: Patch, preparation: Pr
 
 
 def write_subset(root: Path, folder: Path, side: int, patch: Patch, preparation: Preprocess) -> None:
-    """Write the patches of all samples below `root`, and positions.csv with the place of each."""
-    found = samples.find(root)
+    """Write the patches of all samples below `root`, if any, and positions.csv with the place of each."""
+    found = samples.find(root, least=0)
     corners = [_corners(sample, patch, preparation) for sample in found]
+    _write_table(folder / patches.POSITIONS, found, corners)
+    if not found:
+        return
     count = sum(map(len, corners))
     if not count:
         raise ValueError(f"patch.min_fov: expected a patch of {root} with an FOV share of {patch.min_fov}, got none")
@@ -31,7 +34,6 @@ def write_subset(root: Path, folder: Path, side: int, patch: Patch, preparation:
             for place in places:
                 writer.write(bar.n, *(patches.cut_around(array, place, patch.size, side) for array in arrays))
                 bar.update()
-    _write_table(folder / "positions.csv", found, corners)
 
 
 def _corners(sample: samples.Sample, patch: Patch, preparation: Preprocess) -> np.ndarray:

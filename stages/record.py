@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from src import files, preprocess, samples, tracking
+from src import files, logged_model, outbox, runs, samples
 from src.cli import run
 from src.params import Params
 from src.root import real_root
@@ -11,21 +11,28 @@ from src.root import real_root
 
 def main(
     metrics: Path, examples: Path, model: Path, test: Path, recorded: Path, params: Params, project: Path = Path()
-) -> str:
+) -> str | None:
     """Record params, data, code, curves, scores, pictures and model as one MLflow run; returns its id.
 
-    The fingerprint of the state goes to `recorded`, which git does not track: a fresh clone has it not and records.
+    Where MLflow does not take it, it is kept for later, and there is no id: no training fails for that. The fingerprint
+    of the state goes to `recorded`, which git does not track: a fresh clone has it not and records.
     """
     network = None
     if params.record.model:
-        sample, preparation = samples.find(test)[0], params.preprocess
-        photograph, fov = samples.image(sample), samples.fov(sample)
-        prepared = preprocess.prepare(photograph, fov, preparation.fov_diameter, preparation.clahe)
-        network = tracking.Model(model, prepared.image)
-    result = tracking.gather(project, metrics, examples, params.model_dump(), network)
-    run_id = tracking.record(result, params.record.experiment, real_root(project))
-    files.write_text(recorded, result.tags[tracking.FINGERPRINT] + "\n")
+        photograph, name = samples.image(samples.find(test)[0]), params.record.registered_model
+        how = settings(params), name, logged_model.CODE, logged_model.requirements()
+        network = runs.Model(model, photograph, *how)
+    places = runs.Places(project, metrics, examples, test.parent, model)
+    result = runs.gather(places, params.model_dump(), network)
+    run_id = outbox.deliver(result, params.record.experiment, real_root(project))
+    files.write_text(recorded, result.tags[runs.FINGERPRINT] + "\n")
     return run_id
+
+
+def settings(params: Params) -> dict:
+    """How the logged model prepares and predicts photographs: as `evaluate` does."""
+    keys = {"tile", "overlap", "flips", "batch_size"}
+    return params.preprocess.model_dump() | params.evaluate.model_dump(include=keys)
 
 
 if __name__ == "__main__":

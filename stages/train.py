@@ -3,50 +3,94 @@
 import sys
 from pathlib import Path
 
-from src import backend, batches, losses, models, patches, training
-from src.cli import run
-from src.params import Loss, Model, Train
+from src.cli import run  # isort: skip  (before TensorFlow: see src.interruption)
+from src import backend, checkpoints, health, live, losses, models, patches, training
+from src.backend import tf
+from src.params import Loss, Model, Train, load_checkpoints
+from src.resumption import Memory
+from src.root import real_root
 
 
 def main(
-    augmented: Path, validation: Path, model_file: Path, table: Path, model: Model, loss: Loss, train: Train
+    augmented: Path,
+    validation: Path,
+    model_file: Path,
+    table: Path,
+    model: Model,
+    loss: Loss,
+    train: Train,
+    checkpoint_days: float,
 ) -> None:
     """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv).
 
-    Several workers (see `backend.strategy`) each read both, and each writes the same.
+    On one device, a training that was stopped goes on from its last checkpoint. Several workers (see
+    `backend.strategy`) each read both sets, and each writes the same.
     """
     backend.configure(train.threads, train.seed, train.mixed_precision)
-    pool, held_out = patches.read(augmented), patches.read(validation)
+    pool, held_out = patches.read(augmented), patches.read_if_any(validation)
+    strategy = backend.strategy()
+    replicas = strategy.num_replicas_in_sync
+    memory = remembered([augmented, validation], model, loss, train, checkpoint_days) if replicas == 1 else None
+    data = training.Data(pool, held_out, train.batch_size, train.seed, replicas)
+    log = training.EpochLog(table, memory.rows() if memory else [])
+    try:
+        with strategy.scope():
+            network = models.mean(members(data, log, model, loss, train, memory))
+    except health.BadLossError as error:
+        raise ValueError(rescued(error, memory)) from error
+    except KeyboardInterrupt:
+        promise = memory.promise() if memory else "several devices keep no checkpoints"
+        raise KeyboardInterrupt(f"stopped in epoch {log.epoch}; {promise}") from None
+    models.save(models.in_float32(network), model_file)  # which must not be in the scope: it clears the session
+    log.write()
+    if memory:
+        memory.store.clear()
+
+
+def remembered(inputs: list[Path], model: Model, loss: Loss, train: Train, days: float) -> Memory:
+    """What is left of the same training, begun before and stopped."""
+    weights = Path(model.encoder_weights or "")
+    params = {"model": model.model_dump(), "loss": loss.model_dump(), "train": train.model_dump()}
+    params["devices"] = [device.name for device in tf.config.list_physical_devices()]
+    key = checkpoints.key(params, [*inputs, weights] if weights.is_file() else inputs)
+    root = real_root(Path.cwd()) / checkpoints.FOLDER
+    checkpoints.prune(root, days, but=key)
+    return Memory(checkpoints.Store(root / key))
+
+
+def members(
+    data: training.Data, log: training.EpochLog, model: Model, loss: Loss, train: Train, memory: Memory | None
+) -> list[tf.keras.Model]:
+    """The trained networks."""
     schedule = training.Schedule(
         epochs=train.epochs,
-        steps_per_epoch=train.steps_per_epoch or -(-len(pool.images) // train.batch_size),
+        steps_per_epoch=train.steps_per_epoch or -(-len(data.train.images) // train.batch_size),
         learning_rate=train.learning_rate,
         warmup=train.warmup,
         cosine=train.schedule == "cosine",
         clip_norm=train.clip_norm,
+        monitor=train.monitor,
+        patience=train.patience,
     )
-    log, members = training.EpochLog(table), []
-    strategy = backend.strategy()
-    replicas = strategy.num_replicas_in_sync
-    with strategy.scope():
-        for seed in range(train.seed, train.seed + train.members):
-            backend.set_seed(seed)
-            network = models.build(**model.model_dump(), size=pool.images.shape[1])
-            training.fit(
-                network,
-                losses.get(**loss.model_dump()),
-                schedule,
-                batches.training(pool, train.batch_size, seed, replicas),
-                batches.validation(held_out, train.batch_size, replicas),
-                log,
-                train.monitor,
-                train.patience,
-            )
-            members.append(network)
-        network = models.mean(members)
-    models.save(models.in_float32(network), model_file)  # which must not be in the scope: it clears the session
-    log.write()
+    networks = []
+    for seed in range(train.seed, train.seed + train.members):
+        backend.set_seed(seed)
+        network = models.build(**model.model_dump(), size=data.train.images.shape[1])
+        training.fit(network, losses.get(**loss.model_dump()), schedule, data._replace(seed=seed), log, memory)
+        networks.append(network)
+    return networks
+
+
+def rescued(error: health.BadLossError, memory: Memory | None) -> str:
+    """The sentence of the error, and where the best network so far lies now: with the checkpoints, to look at."""
+    if memory is None or error.epoch is None:
+        return str(error)
+    path = memory.store.folder / "best.h5"
+    models.save(models.in_float32(error.model), path)
+    return f"{error}; the network of epoch {error.epoch} is kept as {path}"
 
 
 if __name__ == "__main__":
-    run(lambda params: main(*map(Path, sys.argv[1:5]), params.model, params.loss, params.train))
+    paths = [Path(argument) for argument in sys.argv[1:5]]
+    with live.watched(*paths[2:]):
+        run(lambda params: main(*paths, params.model, params.loss, params.train, load_checkpoints().days))

@@ -1,9 +1,103 @@
 """Fixtures that several test files share."""
 
+import json
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from src import runs
+from src.params import Params, load_params
+
+ROOT = Path(__file__).parents[1]
+LOCK = """
+stages:
+  download:
+    outs:
+    - path: data/test
+      md5: c3d4.dir
+  train:
+    outs:
+    - path: data/model
+      md5: a1b2
+"""
+
+
+def git(folder, *arguments):
+    """Run git with an identity of its own."""
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
+
+
+def write_project(folder: Path) -> None:
+    """A git repository with the files of a finished run; one score is undefined."""
+    (folder / "metrics" / "figures").mkdir(parents=True)
+    (folder / "data" / "examples").mkdir(parents=True)
+    scores = {"threshold": 0.4, "drive": {"images": 1, "fov": {"f1": 0.8, "mcc": None}}}
+    (folder / "metrics" / "scores.json").write_text(json.dumps(scores))
+    (folder / "metrics" / "training.csv").write_text("epoch,loss,validation_loss\n1,0.9,\n2,0.7,0.8\n")
+    (folder / "metrics" / "per_image.csv").write_text("dataset,id,group,f1,mcc\ndrive,01,a,0.8,\n")
+    (folder / "metrics" / "figures" / "roc.png").write_bytes(b"chart")
+    (folder / "metrics" / "report.md").write_text("# Report\n")
+    (folder / "metrics" / "validation.json").write_text("{}")
+    for name in ("summary", "differences", "curves", "reliability", "audit"):
+        (folder / "metrics" / f"{name}.csv").write_text("dataset\ndrive\n")
+    (folder / "data" / "examples" / "drive_best.png").write_bytes(b"panel")
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (folder / "dvc.yaml").write_text("stages: {}\n")
+    (folder / "dvc.lock").write_text(LOCK)
+    (folder / ".gitignore").write_text("data\nmlruns\nmlflow.db*\n.tracking\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "state")
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory) -> Path:
+    """A database of MLflow with nothing in it, to be copied: a new one takes seconds."""
+    from src.quiet import mlflow
+
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, database) -> Path:
+    """The project folder of a finished run, with a database, to be copied; the model is no model."""
+    folder = tmp_path_factory.mktemp("finished") / "a project"
+    write_project(folder)
+    shutil.copy(database, folder / "mlflow.db")
+    (folder / "data" / "model.h5").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def project(finished, tmp_path, monkeypatch) -> Path:
+    """A project folder with a finished run, recorded nowhere yet."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
+        monkeypatch.delenv(name, raising=False)
+    return shutil.copytree(finished, tmp_path / "a project")
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def gather(params):
+    """A function that gathers the run of a project folder, without a model that could be logged."""
+
+    def gathered(project: Path, **changes: object) -> runs.Run:
+        data = project / "data"
+        places = runs.Places(project, project / "metrics", data / "examples", data, data / "model.h5")
+        return runs.gather(places, params.model_dump() | changes, None)
+
+    return gathered
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +107,14 @@ def archives() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("no real photographs here: set FUNDUS_ARCHIVES to the folder that holds them")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def add_store(database) -> Callable[[Path], str]:
+    """Puts an empty MLflow store into a folder and returns its URI."""
+
+    def add(folder: Path) -> str:
+        shutil.copy(database, folder)
+        return f"sqlite:///{folder / database.name}"
+
+    return add

@@ -28,6 +28,19 @@ def test_order_depends_on_the_seed_alone():
     assert first != other
 
 
+@pytest.mark.parametrize("start", [0, 1, 6, 7, 8, 30])
+def test_order_from_a_start_is_the_rest_of_the_order(start):
+    whole = list(islice(batches.order(7, seed=1), 50))
+    assert list(islice(batches.order(7, seed=1, start=start), 50 - start)) == whole[start:]
+
+
+@pytest.mark.parametrize("step", [0, 2, 5])
+def test_batches_from_a_step_are_the_rest_of_the_batches(step):
+    whole = [image.numpy() for image, _ in batches.training(numbered(7), 3, seed=1).take(8)]
+    rest = [image.numpy() for image, _ in batches.training(numbered(7), 3, seed=1, step=step).take(8 - step)]
+    assert all(np.array_equal(a, b) for a, b in zip(whole[step:], rest, strict=True))
+
+
 def test_image_and_target_stay_together():
     for image, target in batches.training(numbered(9), batch_size=4, seed=1).take(5):
         assert image.shape == (4, 4, 4, 3)
@@ -38,6 +51,11 @@ def test_image_and_target_stay_together():
 def test_training_is_endless_and_validation_is_not():
     assert sum(len(image) for image, _ in batches.training(numbered(3), 2, seed=1).take(10)) == 20
     assert [len(image) for image, _ in batches.validation(numbered(5), 2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("make", [lambda p: batches.training(p, 3, 1), lambda p: batches.validation(p, 3)])
+def test_no_thread_tunes_the_pipeline(make):
+    assert make(numbered(8)).options().autotune.enabled is False
 
 
 @pytest.mark.parametrize("make", [lambda p: batches.training(p, 3, 1).take(4), lambda p: batches.validation(p, 3)])

@@ -11,7 +11,7 @@ LIGHT = {"download": 2, "patch": 3, "augment": 2, "baselines": 3, "plot": 5, "re
 HEAVY = {"train", "evaluate", "record"}  # they import TensorFlow: see test_end_to_end
 
 
-def failing(error: Exception):
+def failing(error: BaseException):
     def main(params: object) -> None:
         raise error
 
@@ -25,6 +25,13 @@ def test_error_in_input_or_disk_is_one_sentence(error, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.run(failing(error))
     assert ended.value.code == f"error: {error}"
+
+
+@pytest.mark.parametrize(("error", "sentence"), [((), "stopped"), (("stopped in epoch 2",), "stopped in epoch 2")])
+def test_interrupt_is_one_sentence(error, sentence):
+    with pytest.raises(SystemExit) as ended:
+        cli.run(failing(KeyboardInterrupt(*error)))
+    assert ended.value.code == sentence
 
 
 def test_defect_keeps_its_traceback():

@@ -620,6 +620,13 @@ def test_test_phantoms_do_not_depend_on_the_number_of_training_phantoms():
     assert (eyes[0].image == phantom.draw(1, download.FIRST_TEST, 128, 128).image).all()
 
 
+def test_nothing_is_held_out_where_the_share_is_zero(tmp_path):
+    train, test = download.phantoms(2, 1, 128, 128, 1)
+    report = download.write(tmp_path, {**download.hold_out(train, 0, 1), "test": test})
+    assert [row[:3] for row in report.rows[1:]] == [("train", "phantom", 2), ("test", "phantom", 1)]
+    assert samples.find(tmp_path / "validation", least=0) == []
+
+
 def test_one_group_cannot_be_validated_on():
     with pytest.raises(ValueError, match=r"data.validation: expected at least two groups"):
         download.hold_out(download.phantoms(1, 0, 128, 128, 1).train, 0.2, 1)

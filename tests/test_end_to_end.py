@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from src import patches, report, samples
-from src.params import load_params
+from src.params import load_checkpoints, load_params
 
 SMALL = {
     "phantom": {"train": 5, "test": 2, "height": 150, "width": 140},
@@ -35,22 +35,27 @@ def run(command: str, folder: Path) -> None:
     """Run a stage's command in `folder`, with the code of the project."""
     python, *arguments = shlex.split(command)
     assert python == "python"
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "TRACKING_LIVE": "false"}
     done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """A folder in which the stages have run."""
-    root, values = tmp_path_factory.mktemp("run"), load_params().model_dump()
-    for section, changed in SMALL.items():
-        values[section] |= changed
+def run_all(root: Path, **changes: dict) -> Path:
+    """Run the stages in `root`, with these changes in the sections of params.yaml beside SMALL."""
+    values = load_params().model_dump() | {"checkpoints": load_checkpoints().model_dump()}
+    for section in SMALL.keys() | changes.keys():
+        values[section] |= SMALL.get(section, {}) | changes.get(section, {})
     (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     for name, stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
         if name != "record":
             run(stage["cmd"], root)
     return root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A folder in which the stages have run."""
+    return run_all(tmp_path_factory.mktemp("run"))
 
 
 def test_subsets_have_the_numbers_of_images_asked_for(root):
@@ -98,6 +103,14 @@ def test_scores_are_finite_and_named_as_users_know_them(root):
         assert all(math.isfinite(named[key]) for key in ("f1", "iou_mean", "accuracy", "auc_roc", "auc_pr", "loss"))
 
 
+def test_validation_has_the_threshold_that_test_photographs_are_scored_at(root):
+    of_test, held_out = (
+        json.loads((root / "metrics" / f"{name}.json").read_text(encoding="utf-8")) for name in ("scores", "validation")
+    )
+    assert held_out["validation"]["threshold"] == of_test["threshold"]
+    assert 0 < held_out["validation"]["f1"] < 1
+
+
 def test_every_figure_is_drawn(root):
     charts = {path.name for path in (root / "metrics" / "figures").iterdir()}
     assert charts == {f"{name}.png" for name in report.FIGURES}
@@ -116,3 +129,15 @@ def test_evaluating_again_writes_the_same_bytes(root):
     run(shlex.join([*inputs, "data/again", "again"]), root)
     for file in (root / "again").iterdir():
         assert file.read_bytes() == (root / "metrics" / file.name).read_bytes()
+
+
+def test_stages_run_where_no_photograph_is_held_out(tmp_path):
+    root = run_all(tmp_path, data={"validation": 0.0}, evaluate={"threshold": 0.4}, baselines={"filters": []})
+    assert len(samples.find(root / "data" / "raw" / "train")) == 5
+    table = pd.read_csv(root / "metrics" / "training.csv")
+    assert np.isfinite(table["f1"]).all()
+    assert table["validation_f1"].isna().all()
+    held_out = json.loads((root / "metrics" / "validation.json").read_text(encoding="utf-8"))["validation"]
+    assert held_out["threshold"] == 0.4
+    assert held_out["f1"] is None
+    assert "threshold 0.4000 (given)" in (root / "metrics" / "report.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from src import intervals, losses, metrics, reported, samples, structure
 from src.backend import tf
 from src.counts import count, scores
-from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of
+from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of, write_validation
 
 LOSS = losses.get("focal_dice", 0.25, 2.0, None)
 RULES = Rules(threshold=0.4, loss=LOSS, widths=(2.5, 5.5), draws=200, seed=1)
@@ -167,3 +167,9 @@ def test_undefined_score_is_null_an_empty_cell_and_told(tmp_path):
     assert (written["mean_f1"], written["n_f1"]) == (0, 1)
     with (tmp_path / "per_image.csv").open(encoding="utf-8") as file:
         assert next(csv.DictReader(file))["f1"] == ""
+
+
+def test_validation_is_written_under_its_own_name(tmp_path):
+    write_validation(tmp_path, {"f1": 0.81234567, "auc_roc": math.nan}, 0.4)
+    written = json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))
+    assert written == {"validation": {"threshold": 0.4, "f1": 0.812346, "auc_roc": None}}

@@ -1,5 +1,5 @@
 import os
-from pathlib import Path
+import signal
 
 import pytest
 
@@ -21,13 +21,32 @@ def test_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch)
     path = tmp_path / "a.bin"
     path.write_bytes(b"before")
 
-    def half(self: Path, content: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(content[: len(content) // 2])
-        raise OSError(28, "No space left on device", str(self))
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device", "a.bin")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: .*a\.bin"):
         files.write_bytes(path, b"afterwards")
     assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_write_in_hand_is_finished_before_an_interrupt(tmp_path, monkeypatch, number):
+    def interrupted(file: int) -> None:
+        signal.raise_signal(number)
+        sync(file)
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    sync, before = os.fsync, signal.signal(number, stop)
+    monkeypatch.setattr(files.os, "fsync", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            files.write_bytes(tmp_path / "a.bin", b"whole")
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+    assert (tmp_path / "a.bin").read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["a.bin"]

@@ -34,6 +34,14 @@ def test_counts_above_are_those_of_the_thresholded_map(threshold):
     assert metrics.counts_above(metrics.histogram(levels, truth, fov), threshold) == count(truth, predicted, fov)
 
 
+def test_scores_at_a_threshold_are_those_of_the_map_and_both_areas():
+    levels, truth, fov = random_map(4)
+    h = metrics.histogram(levels, truth, fov)
+    named = metrics.scores_at(h, 0.4)
+    assert named["f1"] == dice(count(truth, levels / 65535 > 0.4, fov))
+    assert (named["auc_roc"], named["auc_pr"]) == (metrics.auc_roc(h), metrics.auc_pr(h))
+
+
 def test_level_at_the_threshold_is_not_vessel():
     levels = np.array([[99, 100, 101]], np.uint16)
     truth = fov = np.ones((1, 3), bool)

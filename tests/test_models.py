@@ -99,12 +99,20 @@ def test_every_architecture_maps_an_image_to_a_probability(architecture, size):
     assert model(np.zeros((2, size, size, 3), np.float32)).shape == (2, size, size, 1)
 
 
-@pytest.mark.parametrize("filters", [(8,), (4, 8), (16, 32, 64, 128)])
+@pytest.mark.parametrize("filters", [(4, 8), (4, 8, 8), (16, 32, 64, 128)])
 def test_residual_unet_has_a_level_for_each_width(filters):
     model = residual_unet.build(filters, None)
     assert model(np.zeros((1, 32, 64, 3), np.float32)).shape == (1, 32, 64, 1)
     pools = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.MaxPooling2D)]
-    assert len(pools) == len(filters) - 1
+    assert len(pools) == len(filters) - 2  # the first halving is that of the entrance
+
+
+def test_residual_unet_sees_every_pixel():
+    image = tf.Variable(np.random.default_rng(1).integers(0, 256, (1, 16, 16, 3)).astype(np.float32))
+    with tf.GradientTape() as tape:
+        middle = residual_unet.build((4, 8), None)(image)[0, 8, 8, 0]
+    seen = np.abs(tape.gradient(middle, image).numpy()).sum(axis=(0, 3))
+    assert (seen[5:12, 5:12] > 0).all()
 
 
 def test_residual_unet_sees_the_prepared_photograph_standardised():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src.params import Params, load_params
+from src.params import UNTRACKED, Params, Regression, load_checkpoints, load_params, load_regression
 
 COMMITTED = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -20,6 +20,8 @@ def written(tmp_path: Path, key: str, value: object) -> Path:
 
 def test_committed_file_is_valid():
     assert isinstance(load_params(), Params)
+    assert isinstance(load_regression(), Regression)
+    assert set(COMMITTED) == {*Params.model_fields, *UNTRACKED}
 
 
 def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
@@ -54,7 +56,56 @@ def test_bad_value_is_named(tmp_path, key, value, said):
         load_params(written(tmp_path, key, value))
 
 
-@pytest.mark.parametrize("section", sorted(COMMITTED))
+def test_threshold_must_be_given_where_nothing_is_held_out(tmp_path):
+    path = written(tmp_path, "data.validation", 0)
+    with pytest.raises(ValueError, match=r"yaml: evaluate\.threshold: expected a number .*validation is 0, got null$"):
+        load_params(path)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values["evaluate"]["threshold"] = 0.4
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert load_params(path).data.validation == 0
+    values["train"]["patience"] = 3
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"train\.patience: expected null where data\.validation is 0, got 3$"):
+        load_params(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("regression.region", "disc", "regression.region: .*'fov'.*got 'disc'"),
+        ("regression.scores", {"f1": "little"}, "regression.scores.f1: .*number.*got 'little'"),
+        ("regression.scores", {"f1": -0.1}, "regression.scores.f1: .*greater than or equal to 0, got -0.1"),
+        ("regression.scores", {}, "regression.scores: .*at least 1"),
+        ("regression.draws", 10, "regression.draws: .*got 10"),
+        ("regression.level", 0.9, "regression.level: unknown key"),
+    ],
+)
+def test_bad_value_of_the_gate_is_named_by_it_and_stops_no_stage(tmp_path, key, value, said):
+    path = written(tmp_path, key, value)
+    assert load_params(path) == load_params()
+    with pytest.raises(ValueError, match=said):
+        load_regression(path)
+
+
+def test_stages_run_without_the_section_of_the_gate(tmp_path):
+    path = tmp_path / "params.yaml"
+    values = {name: section for name, section in COMMITTED.items() if name in Params.model_fields}
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert load_params(path) == load_params()
+    with pytest.raises(ValueError, match=r"params\.yaml: regression: missing$"):
+        load_regression(path)
+
+
+@pytest.mark.parametrize(("value", "said"), [(0, "greater than 0, got 0"), ("long", "number.*got 'long'")])
+def test_bad_days_of_checkpoints_are_named(tmp_path, value, said):
+    path = written(tmp_path, "checkpoints.days", value)
+    assert load_params(path) == load_params()
+    with pytest.raises(ValueError, match=f"checkpoints.days: .*{said}"):
+        load_checkpoints(path)
+
+
+@pytest.mark.parametrize("section", Params.model_fields)
 def test_missing_section_is_named(tmp_path, section):
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in COMMITTED.items() if k != section}), encoding="utf-8")
@@ -62,9 +113,10 @@ def test_missing_section_is_named(tmp_path, section):
         load_params(path)
 
 
+@pytest.mark.parametrize("load", [load_params, load_regression])
 @pytest.mark.parametrize("text", ["", "a: [", "- 1\n", "3", "data: null\n"])
-def test_file_that_is_no_mapping_is_one_sentence(tmp_path, text):
+def test_file_that_is_no_mapping_is_one_sentence(tmp_path, text, load):
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"params\.yaml"):
-        load_params(path)
+        load(path)

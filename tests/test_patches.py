@@ -163,9 +163,9 @@ def write_subset(root, ids=("01", "02"), diameter=90):
     samples.write_table(root, [("phantom", name, name) for name in ids])
 
 
-def run_stage(folder, min_fov=0.3, size=32):
+def run_stage(folder, min_fov=0.3, size=32, held_out=("03",)):
     write_subset(folder / "train")
-    write_subset(folder / "validation", ids=("03",))
+    write_subset(folder / "validation", ids=held_out)
     patch = Patch(size=size, stride=16, min_fov=min_fov, context=1.7)
     preparation = Preprocess(fov_diameter=90, clahe=0)
     stage.main(folder / "train", folder / "validation", folder / "out", patch, preparation)
@@ -176,6 +176,19 @@ def test_stage_cuts_wide_training_and_plain_validation_patches(tmp_path):
     out = run_stage(tmp_path)
     assert patches.read(out / "train").truth.shape[1:] == (54, 54)
     assert patches.read(out / "validation").truth.shape[1:] == (32, 32)
+
+
+def test_stage_without_a_held_out_photograph_leaves_no_patch_of_it(tmp_path):
+    out = run_stage(tmp_path, held_out=())
+    assert patches.read_if_any(out / "validation") is None
+    assert len(patches.read_if_any(out / "train").fov) == len(patches.read(out / "train").fov)
+
+
+def test_patches_that_the_table_lists_must_be_there(tmp_path):
+    out = run_stage(tmp_path)
+    (out / "validation" / "truth.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"truth\.npy: missing"):
+        patches.read_if_any(out / "validation")
 
 
 def test_stage_names_every_patch(tmp_path):

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src import provenance
-from src.params import Params
+from src import logged_model, provenance
+from src.params import UNTRACKED, Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
 # How a stage starts and how it reads its parameters: DVC tracks the values themselves.
 EXEMPT = {"src/cli.py", "src/params.py", "src/__init__.py", "stages/__init__.py"}
-DATA_OF_CODE = {"src/datasets.py": {"src/manifests"}}  # files that a module reads beside its imports
+DATA_OF_CODE = {  # files that a module reads beside its imports
+    "src/datasets.py": {"src/manifests"},
+    "src/logged_model.py": {f"src/{name}" for name in (logged_model.SERVED, *logged_model.COPIED)} - EXEMPT,
+}
 
 
 def imported(path: Path) -> set[Path]:
@@ -29,9 +32,9 @@ def imported(path: Path) -> set[Path]:
     return {file for file in files if file.is_file()}
 
 
-def code_of(name: str) -> set[str]:
-    """The files of code that a stage runs, transitively."""
-    todo, found = [Path(f"stages/{name}.py")], set()
+def code_of(script: Path) -> set[str]:
+    """The files of code that a stage or module runs, transitively."""
+    todo, found = [script], set()
     while todo:
         path = todo.pop()
         if path not in found and path.as_posix() not in EXEMPT:
@@ -49,7 +52,12 @@ def outs(name: str) -> set[str]:
 @pytest.mark.parametrize("name", STAGES)
 def test_code_deps_are_the_transitive_imports(name):
     declared = {dep for dep in STAGES[name]["deps"] if dep.startswith(("src/", "stages/"))}
-    assert declared == code_of(name)
+    assert declared == code_of(Path(f"stages/{name}.py"))
+
+
+def test_logged_model_takes_all_code_that_it_runs():
+    copied = {f"src/{name}" for name in logged_model.COPIED}
+    assert copied == {"src/__init__.py"} | code_of(Path("src/serving.py"))
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -79,7 +87,7 @@ def test_every_stage_has_a_script_and_a_description():
     assert all(stage["desc"] for stage in STAGES.values())
 
 
-@pytest.mark.parametrize("name", set(STAGES) - {"report", "record"})
+@pytest.mark.parametrize("name", sorted(set(STAGES) - {"report", "record"}))
 def test_every_other_stage_can_be_restored_from_the_run_cache(name):
     assert all(isinstance(out, str) for out in STAGES[name].get("outs", []))  # no out without cache
 
@@ -106,6 +114,12 @@ def test_training_and_patching_never_see_a_test_image():
     assert not [dep for name in ("patch", "augment", "train") for dep in STAGES[name]["params"] if dep == "data"]
 
 
+def test_no_stage_depends_on_the_section_of_the_gate():
+    read = {key.split(".")[0] for stage in STAGES.values() for key in stage.get("params", [])}
+    assert read == set(Params.model_fields)
+    assert read.isdisjoint(UNTRACKED)
+
+
 def test_metrics_and_plots_are_outs_of_a_stage():
     every = set().union(*(outs(name) for name in STAGES))
     declared = {*PIPELINE["metrics"]}
@@ -123,8 +137,11 @@ def test_only_the_backend_imports_tensorflow_first():
     assert importers == {"backend.py"}
 
 
-@pytest.mark.parametrize(("library", "module"), [("mlflow", "tracking.py"), ("segmentation_models", "models.py")])
-def test_library_has_one_importer(library, module):
+@pytest.mark.parametrize(
+    ("library", "modules"),
+    [("mlflow", {"quiet.py", logged_model.SERVED}), ("segmentation_models", {"models.py"})],  # MLflow imports SERVED
+)
+def test_library_is_imported_once(library, modules):
     pattern = rf"^\s*(import|from) {library}\b"
-    importers = [p.name for p in Path("src").glob("*.py") if re.search(pattern, p.read_text(encoding="utf-8"), re.M)]
-    assert importers == [module]
+    importers = {p.name for p in Path("src").glob("*.py") if re.search(pattern, p.read_text(encoding="utf-8"), re.M)}
+    assert importers == modules

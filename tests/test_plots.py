@@ -97,6 +97,12 @@ def test_learning_curves_have_eight_panels_with_train_and_validation():
     assert all([line.get_label() for line in axes.lines] == ["train", "validation"] for axes in figure.axes)
 
 
+def test_learning_curves_without_validation_have_one_line():
+    table = history()
+    table[[f"validation_{score}" for score in plots.HISTORY]] = np.nan
+    assert all([line.get_label() for line in axes.lines] == ["train"] for axes in plots.learning_curves(table).axes)
+
+
 @pytest.mark.parametrize("chart", [plots.roc, plots.precision_recall])
 def test_curves_mark_operating_point_and_second_observer(chart):
     model, point, human = labels(chart({"drive": curve()}, scores()))

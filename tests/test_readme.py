@@ -1,13 +1,14 @@
 """README against the files: its scores are those of metrics/, its sections those of params.yaml."""
 
 import functools
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from benchmarks import experiments
-from src.params import Params, load_params
+from src.params import UNTRACKED, Params
 
 README = Path("README.md").read_text(encoding="utf-8")
 
@@ -25,18 +26,18 @@ def test_every_kept_experiment_is_listed():
 @pytest.mark.parametrize("name", [path.name for path in experiments.KEPT.iterdir()])
 def test_kept_experiment_has_the_listed_parameters(name):
     listed = yaml.safe_load(experiments.LIST.read_text(encoding="utf-8"))[name]
-    kept = load_params(experiments.KEPT / name / "params.yaml").model_dump()
+    kept = yaml.safe_load((experiments.KEPT / name / "params.yaml").read_text(encoding="utf-8"))  # may lack later keys
     for key, value in listed.items():
         assert functools.reduce(dict.__getitem__, key.split("."), kept) == value
 
 
-@pytest.mark.parametrize("section", Params.model_fields)
+@pytest.mark.parametrize("section", [*Params.model_fields, *sorted(UNTRACKED)])
 def test_every_section_of_params_is_named(section):
     assert f"`{section}`" in README
 
 
 def test_nothing_is_left_to_fill_in():
-    assert "@" not in README
+    assert not re.findall(r"@[\w.]*@", README)
 
 
 def test_picture_exists():

@@ -10,12 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import backend, batches, losses, training
+from src import backend, losses, training
 from src.backend import tf
 from src.counts import count, scores
 from src.patches import Patches
 
-SCHEDULE = training.Schedule(epochs=3, steps_per_epoch=4, learning_rate=0.01, warmup=0.0, cosine=True, clip_norm=1.0)
+SCHEDULE = training.Schedule(
+    epochs=3,
+    steps_per_epoch=4,
+    learning_rate=0.01,
+    warmup=0.0,
+    cosine=True,
+    clip_norm=1.0,
+    monitor="f1",
+    patience=None,
+)
 LOSS = losses.get("focal_dice", 0.25, 2.0, None)
 
 
@@ -24,6 +33,10 @@ def drawn(number: int = 6, side: int = 16) -> Patches:
     truth = rng.random((number, side, side)) < 0.3
     images = np.where(truth[..., None], 60, 180) + rng.integers(-20, 20, (number, side, side, 3))
     return Patches(images.astype(np.uint8), truth, rng.random(truth.shape) < 0.8)
+
+
+def data(batch_size: int = 2, seed: int = 1) -> training.Data:
+    return training.Data(drawn(), drawn(), batch_size, seed)
 
 
 def small_network() -> tf.keras.Model:
@@ -36,10 +49,9 @@ def small_network() -> tf.keras.Model:
     return tf.keras.Sequential(layers)
 
 
-def fitted(table: Path, schedule: training.Schedule = SCHEDULE, **more: object) -> tf.keras.Model:
-    model, patches = small_network(), drawn()
-    data = batches.training(patches, 2, seed=1), batches.validation(patches, 4)
-    training.fit(model, LOSS, schedule, *data, training.EpochLog(table), **({"monitor": "f1", "patience": None} | more))
+def fitted(table: Path, schedule: training.Schedule = SCHEDULE) -> tf.keras.Model:
+    model = small_network()
+    training.fit(model, LOSS, schedule, data(), training.EpochLog(table), None)
     return model
 
 
@@ -54,6 +66,17 @@ def test_loss_falls_and_every_epoch_has_a_row(tmp_path):
     assert [row["epoch"] for row in rows] == list(range(1, 9))
     assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
     assert {"accuracy", "f1", "iou", "mcc", "precision", "recall", "specificity"} <= set(rows[0])
+
+
+def test_training_without_validation_leaves_its_cells_empty(tmp_path):
+    log = training.EpochLog(tmp_path / "t.csv")
+    training.fit(small_network(), LOSS, SCHEDULE, data()._replace(validation=None), log, None)
+    with (tmp_path / "t.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == SCHEDULE.epochs
+    for row in rows:
+        assert float(row["f1"]) >= 0
+        assert {row[f"validation_{name}"] for name in training.COLUMNS} == {""}
 
 
 def test_same_seed_gives_the_same_weights(tmp_path):
@@ -85,8 +108,8 @@ def test_constant_rate_stays():
 
 
 def test_patience_restores_the_best_weights(tmp_path):
-    worse = SCHEDULE._replace(epochs=30, learning_rate=3.0, cosine=False, clip_norm=None)
-    model = fitted(tmp_path / "t.csv", worse, patience=3, monitor="loss")
+    worse = SCHEDULE._replace(epochs=30, learning_rate=3.0, cosine=False, clip_norm=None, monitor="loss", patience=3)
+    model = fitted(tmp_path / "t.csv", worse)
     rows = read(tmp_path / "t.csv")
     best = min(range(len(rows)), key=lambda i: rows[i]["validation_loss"])
     assert len(rows) == best + 1 + 3
@@ -100,10 +123,8 @@ def test_loss_that_is_no_number_stops_with_one_sentence(tmp_path):
     def broken(truth, probability, weight):
         return LOSS(truth, probability, weight) * float("nan")
 
-    model, patches = small_network(), drawn()
-    data = batches.training(patches, 2, seed=1), batches.validation(patches, 4)
     with pytest.raises(ValueError, match="the loss became nan in epoch 1, step 1"):
-        training.fit(model, broken, SCHEDULE, *data, training.EpochLog(tmp_path / "t.csv"), "f1", None)
+        training.fit(small_network(), broken, SCHEDULE, data(), training.EpochLog(tmp_path / "t.csv"), None)
 
 
 def test_table_is_written_as_training_goes(tmp_path, monkeypatch):
@@ -120,10 +141,9 @@ def test_table_is_written_as_training_goes(tmp_path, monkeypatch):
 
 
 def test_epochs_are_counted_on_through_the_members(tmp_path):
-    log, patches = training.EpochLog(tmp_path / "t.csv"), drawn()
+    log = training.EpochLog(tmp_path / "t.csv")
     for seed in (1, 2):
-        data = batches.training(patches, 2, seed), batches.validation(patches, 4)
-        training.fit(small_network(), LOSS, SCHEDULE, *data, log, "f1", None)
+        training.fit(small_network(), LOSS, SCHEDULE, data(seed=seed), log, None)
     rows = read(tmp_path / "t.csv")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[2]["learning_rate"] == rows[5]["learning_rate"] < rows[3]["learning_rate"]
@@ -141,7 +161,7 @@ def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypa
     monkeypatch.setattr(training.files, "write_rows", full_at_first)
     fitted(tmp_path / "t.csv")
     assert len(read(tmp_path / "t.csv")) == 3
-    assert "row of epoch 1 is not written yet" in capsys.readouterr().out
+    assert "row of epoch 1 is not written yet" in capsys.readouterr().err
 
 
 def test_one_device_needs_no_strategy():
@@ -151,7 +171,7 @@ def test_one_device_needs_no_strategy():
 TWO_REPLICAS = """
 import sys
 from pathlib import Path
-from src import backend, batches, losses, training
+from src import backend, losses, training
 from src.backend import tf
 from tests.test_training import SCHEDULE, drawn, small_network
 
@@ -164,8 +184,8 @@ for name, strategy in strategies.items():
     with strategy.scope():
         model = small_network()
         log = training.EpochLog(Path(sys.argv[1]) / f"{name}.csv")
-        data = batches.training(patches, 4, seed=1), batches.validation(patches, 6)
-        training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, *data, log, "f1", None)
+        data = training.Data(patches, patches, 4, 1, strategy.num_replicas_in_sync)
+        training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, data, log, None)
 """
 
 
@@ -184,7 +204,7 @@ from src import backend
 
 backend.configure(threads=1, seed=1)
 strategy = backend.strategy()
-from src import batches, losses, training
+from src import losses, training
 from tests.test_training import SCHEDULE, drawn, small_network
 
 assert strategy.num_replicas_in_sync == int(sys.argv[2])
@@ -193,8 +213,8 @@ patches = patches._replace(fov=patches.fov | True)
 with strategy.scope():
     model = small_network()
     log = training.EpochLog(Path(sys.argv[1]))
-    data = batches.training(patches, 4, seed=1), batches.validation(patches, 6)
-    training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, *data, log, "f1", None)
+    data = training.Data(patches, patches, 4, 1, strategy.num_replicas_in_sync)
+    training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, data, log, None)
 """
 
 

@@ -1,0 +1,61 @@
+"""Stop a stage on Ctrl-C, on SIGTERM, and when DVC, which started it, is no more."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import psutil
+
+SHELLS = ("sh", "dash", "ash", "bash", "zsh", "fish", "busybox")
+POLL_SECONDS = 0.5
+ECHO_SECONDS = 2.0
+
+
+def _starters() -> list[int]:
+    """The process that started this one, and who started that where it is a shell: DVC's, as some do not make way."""
+    try:
+        parent = psutil.Process(os.getppid())
+        return [parent.pid, parent.ppid()] if parent.name() in SHELLS else [parent.pid]
+    except psutil.Error:  # it ended while it was looked at
+        return []
+
+
+STARTERS = _starters()  # at import: stages import this before TensorFlow, whose seconds DVC may not live through
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """In the block, SIGTERM and the end of DVC raise KeyboardInterrupt, as Ctrl-C does, in the main thread.
+
+    DVC killed by SIGTERM leaves the processes of its stages behind. The parent is polled rather than asked of Linux
+    (PR_SET_PDEATHSIG), which signals when the *thread* that started a process ends and does not exist elsewhere.
+    A stage that was started by hand outlives its shell, as a user of nohup expects.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = {number: signal.signal(number, _stop) for number in numbers}
+    done = threading.Event()
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_watch_parent, args=(done,), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: object) -> None:
+    """Raise, and soon again: Python drops an exception that is raised while it deletes an object."""
+    signal.setitimer(signal.ITIMER_REAL, ECHO_SECONDS)
+    raise KeyboardInterrupt
+
+
+def _watch_parent(done: threading.Event) -> None:
+    """Send SIGTERM to the main thread when another process has become the parent of this one or of its shell."""
+    while _starters() == STARTERS:
+        if done.wait(POLL_SECONDS):
+            return
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)

@@ -1,0 +1,259 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from src import backend, models, training
+from src.backend import tf
+from src.checkpoints import Store
+from src.health import BadLossError
+from src.params import load_checkpoints, load_params
+from src.resumption import Memory, variables
+from stages.train import remembered, rescued
+from tests.test_training import LOSS, SCHEDULE, data, drawn
+
+PATIENT = SCHEDULE._replace(epochs=9, learning_rate=3.0, cosine=False, clip_norm=None, monitor="loss", patience=3)
+
+
+class KilledError(Exception):
+    """The process is no more."""
+
+
+def network(seed: int) -> tf.keras.Model:
+    """A small one with all that has a state: statistics of batches, random numbers of dropout."""
+    backend.set_seed(seed)
+    layers = tf.keras.layers
+    return tf.keras.Sequential(
+        [
+            layers.Rescaling(1 / 36, -128 / 36, input_shape=(None, None, 3)),
+            layers.Conv2D(4, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.2),
+            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32"),
+        ]
+    )
+
+
+@pytest.fixture(autouse=True)
+def generators():
+    """Dropout draws from variables, as after `backend.configure`."""
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    yield
+    tf.keras.backend.experimental.disable_tf_random_generator()
+
+
+def train(
+    folder: Path, schedule: training.Schedule = SCHEDULE, members: int = 1, kill: tuple[int, int] | None = None
+) -> tuple[list[np.ndarray], bytes]:
+    """All variables of the members and the table after a training; KilledError in an epoch and step, both from 1."""
+    tf.keras.backend.clear_session()
+    memory, networks = Memory(Store(folder / "checkpoints")), []
+    log = training.EpochLog(folder / "t.csv", memory.rows())
+
+    class Killer(tf.keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict) -> None:
+            if (log.epoch, batch + 1) == kill:
+                raise KilledError
+
+    with pytest.MonkeyPatch.context() as context:
+        made = training._callbacks
+        context.setattr(training, "_callbacks", lambda *arguments: [*made(*arguments), Killer()])
+        for seed in range(1, members + 1):
+            networks.append(network(seed))
+            training.fit(networks[-1], LOSS, schedule, data(seed=seed), log, memory)
+    log.write()
+    values = [variable.numpy() for model in networks for variable in model.weights]
+    return values + [variable.numpy() for variable in variables(networks[-1])], log.path.read_bytes()
+
+
+def assert_same(one: tuple[list[np.ndarray], bytes], other: tuple[list[np.ndarray], bytes]) -> None:
+    assert all(np.array_equal(a, b) for a, b in zip(one[0], other[0], strict=True))
+    assert one[1] == other[1]
+
+
+def killed(folder: Path, at: tuple[int, int], **more: object) -> None:
+    with pytest.raises(KilledError):
+        train(folder, kill=at, **more)
+
+
+def test_killed_training_ends_like_the_undisturbed_one(tmp_path):
+    undisturbed = train(tmp_path / "a")
+    killed(tmp_path / "b", (1, 2))
+    killed(tmp_path / "b", (2, 4))
+    killed(tmp_path / "b", (3, 1))
+    assert_same(undisturbed, train(tmp_path / "b"))
+
+
+def test_training_goes_on_after_the_last_checkpoint(tmp_path):
+    killed(tmp_path, (3, 1))
+    memory = Memory(Store(tmp_path / "checkpoints"))
+    assert memory.found.state["begin"] == 2
+    assert [row[0] for row in memory.rows()] == ["epoch", 1, 2]
+
+
+def test_damaged_checkpoint_costs_an_epoch_and_changes_nothing(tmp_path):
+    undisturbed = train(tmp_path / "a")
+    killed(tmp_path / "b", (3, 2))
+    newest = Store(tmp_path / "b" / "checkpoints").paths()[0]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert_same(undisturbed, train(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_early_stopping_goes_on_where_it_was(tmp_path, epoch):
+    undisturbed = train(tmp_path / "a", PATIENT)
+    rows = undisturbed[1].decode().count("\n") - 1
+    assert rows < PATIENT.epochs
+    killed(tmp_path / "b", (epoch, 2), schedule=PATIENT)
+    assert_same(undisturbed, train(tmp_path / "b", PATIENT))
+
+
+def test_training_that_had_ended_early_only_restores_its_best_weights(tmp_path, monkeypatch):
+    undisturbed = train(tmp_path, PATIENT)
+    monkeypatch.setattr(training.EpochLog, "on_epoch_begin", lambda *_: pytest.fail("an epoch more"))
+    again = train(tmp_path, PATIENT)
+    assert undisturbed[1] == again[1]
+    assert all(np.array_equal(a, b) for a, b in zip(undisturbed[0], again[0], strict=True))
+
+
+@pytest.mark.parametrize("at", [(2, 1), (4, 1), (5, 3)])
+def test_members_go_on_where_they_were(tmp_path, at):
+    undisturbed = train(tmp_path / "a", members=2)
+    killed(tmp_path / "b", at, members=2)
+    assert_same(undisturbed, train(tmp_path / "b", members=2))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_goes_on_with_the_scale_of_its_loss(tmp_path, policy):
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        undisturbed = train(tmp_path / "a")
+        killed(tmp_path / "b", (3, 1))
+        assert_same(undisturbed, train(tmp_path / "b"))
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def test_weights_that_are_no_numbers_are_not_kept(tmp_path, monkeypatch):
+    def poison(log: training.EpochLog, epoch: int, logs: dict) -> None:
+        note(log, epoch, logs)
+        if epoch == 1:
+            log.model.layers[-1].bias.assign([float("nan")])
+
+    note = training.EpochLog.on_epoch_end
+    monkeypatch.setattr(training.EpochLog, "on_epoch_end", poison)
+    with pytest.raises(ValueError, match="the loss became nan in epoch 3, step 1"):
+        train(tmp_path)
+    assert Memory(Store(tmp_path / "checkpoints")).found.state["begin"] == 1
+
+
+SMALL = {
+    "patch": {"size": 32},
+    "model": {"architecture": "residual_unet", "filters": [4, 8]},
+    "train": {"epochs": 4, "steps_per_epoch": 3, "batch_size": 2, "threads": 1},
+}
+
+
+def project(root: Path, **train: object) -> Path:
+    """A folder in which stage train can run, on a few small patches."""
+    values = load_params().model_dump(mode="json") | {"checkpoints": load_checkpoints().model_dump()}
+    for section, changed in SMALL.items():
+        values[section] |= changed
+    values["train"] |= train
+    for place in ("data/augmented", "data/patches/validation"):
+        (root / place).mkdir(parents=True)
+        for kind, array in drawn(side=32)._asdict().items():
+            np.save(root / place / f"{kind}.npy", array)
+    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return root
+
+
+def stage(root: Path) -> subprocess.Popen:
+    command = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"].split()
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, *command[1:]], cwd=root, env=environment, text=True, **streams)
+
+
+def wait_for_checkpoint(root: Path, process: subprocess.Popen) -> None:
+    while not list(root.glob("checkpoints/*/*.npz")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def finished(root: Path) -> tuple[bytes, bytes]:
+    """The model file and the table that the stage writes."""
+    process = stage(root)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert not list(root.glob("checkpoints/*"))
+    return (root / "data" / "model" / "model.h5").read_bytes(), (root / "metrics" / "training.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[bytes, bytes]:
+    return finished(project(tmp_path_factory.mktemp("undisturbed")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_stage_that_is_killed_ends_with_the_same_bytes(tmp_path, undisturbed, number):
+    root = project(tmp_path)
+    process = stage(root)
+    wait_for_checkpoint(root, process)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 1
+        assert said.splitlines()[-1].startswith("stopped in epoch ")
+        assert said.splitlines()[-1].endswith("; the same command goes on from there")
+        assert not list(root.rglob("*.part"))
+    assert not (root / "data" / "model").exists()
+    assert finished(root) == undisturbed
+
+
+def test_training_with_other_params_begins_anew(tmp_path):
+    root = project(tmp_path)
+    process = stage(root)
+    wait_for_checkpoint(root, process)
+    process.kill()
+    process.communicate()
+    (first,) = root.glob("checkpoints/*")
+    values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    values["loss"]["gamma"] = 3.0
+    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    process = stage(root)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert "0/12" in said  # steps
+    assert list(root.glob("checkpoints/*")) == [first]
+
+
+def test_checkpoints_lie_at_the_real_root_of_an_experiment(tmp_path, monkeypatch):
+    params = load_params()
+    places = [project(tmp_path / name) for name in ("root", "root/.dvc/tmp/exps/standalone/tmp1")]
+    folders = []
+    for place in places:
+        monkeypatch.chdir(place)
+        inputs = [Path("data/augmented"), Path("data/patches/validation")]
+        folders.append(remembered(inputs, params.model, params.loss, params.train, days=1).store.folder)
+    assert folders[0] == folders[1]
+    assert folders[0].parent == tmp_path / "root" / "checkpoints"
+
+
+def test_best_network_is_kept_when_the_loss_is_no_number(tmp_path):
+    tf.keras.backend.clear_session()
+    model, memory = models.build("residual_unet", "", None, (4, 8), 32), Memory(Store(tmp_path))
+    sentence = rescued(BadLossError("the loss became nan", model, 2), memory)
+    assert sentence == f"the loss became nan; the network of epoch 2 is kept as {tmp_path / 'best.h5'}"
+    pairs = zip(models.load(tmp_path / "best.h5").get_weights(), model.get_weights(), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert memory.store.newest() is None  # it is no checkpoint
