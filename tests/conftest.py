@@ -38,7 +38,7 @@ def darkness(side: int = 15) -> bytes:
     """An ONNX network that takes how much darker than its surroundings the green is for probability of vessel."""
     kernel = np.zeros((1, 3, side, side), np.float32)
     kernel[0, 1] = 1 / side**2
-    kernel[0, 1, side // 2 - 1 : side // 2 + 2, side // 2 - 1 : side // 2 + 2] -= 1 / 9
+    kernel[0, 1, side // 2 - 1 : side // 2 + 1, side // 2 - 1 : side // 2 + 1] -= 1 / 4  # lopsided: flips differ
     constants = {"kernel": kernel / 8, "bias": np.array([-2], np.float32)}
     nodes = [
         onnx.helper.make_node("Transpose", ["image"], ["channels_first"], perm=[0, 3, 1, 2]),
@@ -60,7 +60,9 @@ def darkness(side: int = 15) -> bytes:
 def packed(tmp_path_factory) -> Path:
     """A packed network that needs no training, see `darkness`."""
     path = tmp_path_factory.mktemp("packed") / "darkness.onnx"
-    settings = exported.Settings(fov_diameter=200, clahe=0.0, tile=256, overlap=32, threshold=0.25, trained_on=("none",))
+    settings = exported.Settings(
+        fov_diameter=200, clahe=0.0, tile=256, overlap=32, threshold=0.25, trained_on=("none",)
+    )
     path.write_bytes(pack.packed(darkness(), settings))
     return path
 
