@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -48,6 +49,14 @@ def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
+
+
+def refuse_lack_of_space(folder: Path, needed: float) -> None:
+    """OSError where the disk of `folder`, which need not exist yet, has fewer than `needed` bytes free."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise OSError(f"{folder}: expected {needed:.0f} bytes free on the disk for what is to be written, got {free}")
 
 
 def _sync(folder: Path) -> None:

@@ -147,6 +147,11 @@ def read(folder: Path) -> Patches:
     return patches
 
 
+def disk_bytes(count: int, size: int) -> int:
+    """What `count` patches of side `size` take on the disk: five bytes a pixel."""
+    return count * size * size * 5
+
+
 class PatchWriter:
     """Writes a known number of patches to folder/{images,truth,fov}.npy, in any order, from any thread.
 
