@@ -1,48 +1,180 @@
-"""A whole prepared image through the network: its probability map."""
+"""From photographs to vessel maps: python -m src.predict PHOTOGRAPHS... --out DIR.
 
-import numpy as np
+For each photograph DIR gets ID_probability.png and ID_doubt.png (16 bit, 65535 is 1), ID_vessels.png and
+ID_overlay.png, and a row in photographs.csv. The same command goes on where an earlier one was stopped. It ends with 0
+where all went well, 1 where photographs were refused (each is named, with the reason), 2 where nothing could be begun
+or written, and 130 when it is stopped. For research, not for diagnosis.
+"""
 
-from src import patches
-from src.backend import tf
+import argparse
+import functools
+import sys
+from pathlib import Path
+from typing import NamedTuple
 
-STEP = 32  # the networks halve an image five times
-FLIPS = ((), (0,), (1,), (0, 1))  # the axes turned over
+import cv2
+import filelock
+from tqdm import tqdm
+
+from src import photographs, results
+from src.exported import Exported
+from src.interruption import stoppable
+from src.journal import Journal
+from src.results import Segmenter, Task
+
+MODEL = Path(__file__).parents[1] / "models" / "compact.onnx"
+TABLE, LOCK = "photographs.csv", ".lock"
 
 
-class Predictor:
-    """A network, ready to map prepared images of any size to probabilities.
+class Outcome(NamedTuple):
+    """How many photographs were predicted, had been before, and were refused."""
 
-    An image is predicted whole where its sides are at most `tile` pixels, else in tiles that overlap by
-    `overlap` pixels, at most half of them, and are blended smoothly. With `flips`, the mean over the four flips of
-    each is taken. `batch_size` flips are predicted at once.
+    predicted: int = 0
+    before: int = 0
+    refused: int = 0
+
+    def plus(self, other: "Outcome") -> "Outcome":
+        """Those of both."""
+        return Outcome(*map(sum, zip(self, other, strict=True)))
+
+    def __str__(self) -> str:
+        """The numbers in a sentence."""
+        return f"{self.predicted} predicted, {self.before} done before, {self.refused} refused"
+
+
+class Means(NamedTuple):
+    """How photographs are predicted: the arguments of `Exported` and of `Segmenter`."""
+
+    model: Path
+    threads: int
+    flips: bool
+    threshold: float | None
+
+
+@functools.cache
+def load(means: Means) -> Segmenter:
+    """The network, loaded once a process; errors as of `Exported`."""
+    cv2.setNumThreads(means.threads)
+    return Segmenter(Exported(means.model, means.threads), means.flips, means.threshold)
+
+
+def fill(out: Path, files: list[Path], means: Means, patience: float = 0.0) -> Outcome:
+    """Predict these photographs into a folder that no other process writes to meanwhile; see `run`.
+
+    Raises:
+        filelock.Timeout: another process has written to it for `patience` seconds.
+        ValueError: the folder holds a table of another kind.
+        OSError: a result cannot be written.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(out / LOCK, timeout=patience):
+        journal = Journal(out / TABLE, results.COLUMNS)
+        names = photographs.named(files, {path: row["id"] for path, row in journal.rows.items()})
+        try:
+            return run([Task(file, names[file], out) for file in files], load(means), journal)
+        finally:
+            journal.tidy()
 
-    def __init__(self, model: tf.keras.Model, tile: int, overlap: int, flips: bool, batch_size: int) -> None:
-        """Take the network; one with an input of fixed size takes tiles of that size."""
-        self.whole = model.input_shape[1] is None
-        self.tile = tile if self.whole else model.input_shape[1]
-        self.stride = self.tile - min(overlap, self.tile // 2)
-        self.flips = FLIPS if flips else FLIPS[:1]
-        self.batch_size = batch_size
-        self.forward = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
 
-    def probability(self, image: np.ndarray) -> np.ndarray:
-        """Probability of vessel, (H, W) float32 in [0, 1], for an (H, W, 3) uint8 prepared image."""
-        height, width = image.shape[:2]
-        if self.whole and max(height, width) <= self.tile:
-            padding = ((0, -height % STEP), (0, -width % STEP), (0, 0))
-            return self._mean(np.pad(image, padding, constant_values=patches.NEUTRAL))[:height, :width]
-        stitcher = patches.Stitcher((height, width), self.tile)
-        for corner in patches.positions((height, width), self.tile, self.stride):
-            stitcher.add(self._mean(patches.cut(image, corner, self.tile)), corner)
-        return stitcher.result()
+def run(tasks: list[Task], segmenter: Segmenter, journal: Journal) -> Outcome:
+    """Predict what is not done yet; a photograph that is refused is named on stderr and in the journal.
 
-    def _mean(self, image: np.ndarray) -> np.ndarray:
-        """Probability (h, w) of an image whose sides the network takes, mean over its flips."""
-        total = np.zeros(image.shape[:2], np.float32)
-        for begin in range(0, len(self.flips), self.batch_size):
-            flips = self.flips[begin : begin + self.batch_size]
-            batch = np.stack([np.flip(image, axes) for axes in flips]).astype(np.float32)
-            for axes, probability in zip(flips, self.forward(tf.constant(batch)).numpy(), strict=True):
-                total += np.flip(probability[..., 0], axes)
-        return total / len(self.flips)
+    Raises:
+        OSError: a result cannot be written.
+    """
+    outcome = Outcome()
+    for task in tqdm(tasks, desc="predict", unit="photograph"):
+        outcome = outcome.plus(_one(task, segmenter, journal))
+    return outcome
+
+
+def _one(task: Task, segmenter: Segmenter, journal: Journal) -> Outcome:
+    """Predict one photograph, or not."""
+    try:
+        content = task.file.read_bytes()
+    except OSError as error:
+        reason = f"{task.file}: cannot be read ({error.strerror})"
+        return _refuse(task, segmenter.row(task, b""), reason, journal)
+    begun, before = segmenter.row(task, content), journal.rows.get(str(task.file))
+    if segmenter.is_done(task, begun, before):
+        return Outcome(before=1)
+    if before is not None:  # from now on its files are no longer those of that row
+        journal.add(begun)
+        results.remove(task)
+    try:
+        journal.add(segmenter.segment(task, content))
+    except ValueError as error:
+        return _refuse(task, begun, str(error), journal)
+    return Outcome(predicted=1)
+
+
+def _refuse(task: Task, begun: dict[str, str], reason: str, journal: Journal) -> Outcome:
+    results.remove(task)
+    journal.add(begun | {"status": results.REFUSED, "reason": reason})
+    tqdm.write(f"refused: {reason}", file=sys.stderr)
+    return Outcome(refused=1)
+
+
+def main() -> int:
+    """Predict the photographs that the command line names; the exit code."""
+    parser = arguments("python -m src.predict", __doc__)
+    parser.add_argument("--threads", type=count, default=2, metavar="N", help="of the processor; 2")
+    given = parser.parse_args()
+    means = Means(given.model, given.threads, given.flips, given.threshold)
+    try:
+        load(means)  # a wrong network is refused first
+        found = photographs.find(given.photographs, given.out)
+        with stoppable():
+            outcome = fill(given.out, found, means)
+    except filelock.Timeout:
+        parser.error(f"{given.out}: another prediction writes to this folder")
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 130
+    print(f"{outcome}: {given.out / TABLE}")
+    return 1 if outcome.refused else 0
+
+
+def arguments(program: str, description: str) -> argparse.ArgumentParser:
+    """What photographs to predict, with which network, and how."""
+    parser = argparse.ArgumentParser(
+        prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photographs", nargs="+", help="files, folders (with all below them) or quoted patterns")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--model", type=Path, default=MODEL, metavar="FILE", help="a packed network; models/compact.onnx"
+    )
+    parser.add_argument(
+        "--flips",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="mean over four flips, which also gives the doubt; without, four times as fast",
+    )
+    parser.add_argument(
+        "--threshold", type=_share, metavar="P", help="probability above which is vessel; the network's"
+    )
+    return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text}")
+    return value
+
+
+def count(text: str) -> int:
+    """A number of at least 1, from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
