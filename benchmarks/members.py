@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src import backend, mapping, metrics, models, predict, samples, structure
+from src import backend, mapping, metrics, models, samples, structure
 from src.backend import tf
 from src.params import Params, load_params
+from src.predictor import Predictor, Views
 
 SHOWN = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 
@@ -19,11 +20,12 @@ SHOWN = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 def scores(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
     """The scores of one member on each test set, and its threshold."""
     evaluate, size = params.evaluate, (params.preprocess.fov_diameter, params.preprocess.clahe)
-    predictor = predict.Predictor(member, evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
+    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
+    predictor = Predictor(models.forward(member), member.input_shape[1], views)
     threshold = metrics.best_threshold(mapping.pooled(mapping.maps(Path("data/raw/validation"), predictor, *size)))
     pooled, cldice = defaultdict(lambda: metrics.EMPTY), defaultdict(list)
-    for sample, probability in mapping.maps(Path("data/raw/test"), predictor, *size):
-        levels, truth, fov = samples.to_levels(probability), samples.truth(sample), samples.fov(sample)
+    for sample, found in mapping.maps(Path("data/raw/test"), predictor, *size):
+        levels, truth, fov = samples.to_levels(found.probability), samples.truth(sample), samples.fov(sample)
         pooled[sample.dataset] += metrics.histogram(levels, truth, fov)
         drawn = levels >= metrics.first_level(threshold)
         described = (structure.describe(drawing, fov, evaluate.widths) for drawing in (truth, drawn))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src import backend, batches, losses, models, predict, training
+from src import backend, batches, losses, models, training
 from src.backend import tf
 from src.params import Params, load_params
 from src.patches import Patches
+from src.predictor import Predictor, Views
 
 STEPS, READS = 20, 200
 SHAPE = (584, 565, 3)  # of a DRIVE photograph
@@ -62,12 +63,13 @@ def untrained(params: Params) -> tf.keras.Model:
 def seconds_an_image(model: tf.keras.Model, params: Params, flips: bool) -> float:
     """Seconds from a prepared DRIVE-sized photograph to its map."""
     evaluate = params.evaluate
-    predictor = predict.Predictor(model, evaluate.tile, evaluate.overlap, flips, evaluate.batch_size)
+    views = Views(evaluate.tile, evaluate.overlap, flips, evaluate.batch_size)
+    predictor = Predictor(models.forward(model), model.input_shape[1], views)
     photograph = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
-    predictor.probability(photograph)  # builds the graph
+    predictor.maps(photograph)  # builds the graph
     begin = time.perf_counter()
     for _ in range(IMAGES):
-        predictor.probability(photograph)
+        predictor.maps(photograph)
     return (time.perf_counter() - begin) / IMAGES
 
 

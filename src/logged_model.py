@@ -20,7 +20,7 @@ SOURCE = Path(__file__).parent
 SERVED = "served.py"
 COPIED = (  # `serving` and all that it imports
     *("__init__.py", "backend.py", "decode.py", "files.py", "fov.py", "intake.py", "models.py", "patches.py"),
-    *("predict.py", "preprocess.py", "residual_unet.py", "samples.py", "segment.py", "serving.py"),
+    *("predictor.py", "preprocess.py", "residual_unet.py", "samples.py", "segment.py", "serving.py"),
 )
 CODE = [SOURCE / name for name in (SERVED, *COPIED)]
 PACKAGES = (

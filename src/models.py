@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -108,6 +109,12 @@ def _of_library(architecture: str, backbone: str, encoder_weights: str | None, s
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = residual_unet.MOMENTUM
     return network
+
+
+def forward(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """The network as a function of arrays, (B, H, W, 3) float32 to (B, H, W, 1) float32; traced once for all sizes."""
+    traced = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
+    return lambda images: traced(tf.constant(images)).numpy()
 
 
 def in_float32(model: tf.keras.Model) -> tf.keras.Model:

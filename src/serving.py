@@ -8,7 +8,7 @@ import numpy as np
 
 from src import intake, models, samples, segment
 from src.backend import tf
-from src.predict import Predictor
+from src.predictor import Predictor, Views
 
 LEGACY = "tf_keras"  # the Keras in which networks are built and stored
 
@@ -36,7 +36,9 @@ class Service:
         if found != LEGACY:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {LEGACY}, got {found}: {remedy}")
-        self.predictor = Predictor(models.load(network), tile, overlap, flips, batch_size)
+        model = models.load(network)
+        views = Views(tile, overlap, flips, batch_size)
+        self.predictor = Predictor(models.forward(model), model.input_shape[1], views)
         self.fov_diameter, self.clahe = fov_diameter, clahe
 
     def maps(self, photographs: list, fields: list, output: str) -> list:
@@ -60,4 +62,4 @@ class Service:
     def _probability(self, photograph: object, field: object, name: str) -> np.ndarray:
         image = intake.photograph(photograph, name)
         fov = intake.field_of_view(field, image, name)
-        return segment.photograph(image, fov, self.predictor, self.fov_diameter, self.clahe)
+        return segment.photograph(image, fov, self.predictor, self.fov_diameter, self.clahe).probability

@@ -4,9 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from src import backend, evaluation, losses, mapping, metrics, models, predict, samples
+from src import backend, evaluation, losses, mapping, metrics, models, samples
 from src.cli import run
 from src.params import Evaluate, Loss, Preprocess
+from src.predictor import Predictor, Views
 
 
 def main(
@@ -23,8 +24,9 @@ def main(
 ) -> None:
     """Score and choose the threshold on validation; write maps of the test photographs and scores of all observers."""
     backend.configure(threads)
-    views = evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size
-    predictor = predict.Predictor(models.load(model_file), *views)
+    model = models.load(model_file)
+    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
+    predictor = Predictor(models.forward(model), model.input_shape[1], views)
     size = preparation.fov_diameter, preparation.clahe
     held_out = mapping.pooled(mapping.maps(validation, predictor, *size))
     threshold = metrics.best_threshold(held_out) if evaluate.threshold is None else evaluate.threshold
@@ -32,9 +34,9 @@ def main(
     of_filters = json.loads((filtered / "thresholds.json").read_text(encoding="utf-8"))
     rules = evaluation.Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
     scoring = evaluation.Evaluation(rules)
-    for sample, probability in mapping.maps(test, predictor, *size):
+    for sample, maps in mapping.maps(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
-        samples.write_probability(predictions / file, probability)
+        samples.write_probability(predictions / file, maps.probability)
         answers = {
             name: evaluation.ProbabilityMap(samples.read_levels(filtered / name / file), limit)
             for name, limit in of_filters.items()

@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
-from src import runs
+from src import exported, pack, runs
 from src.params import Params, load_params
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +32,37 @@ def git(folder, *arguments):
     """Run git with an identity of its own."""
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
+
+
+def darkness(side: int = 15) -> bytes:
+    """An ONNX network that takes how much darker than its surroundings the green is for probability of vessel."""
+    kernel = np.zeros((1, 3, side, side), np.float32)
+    kernel[0, 1] = 1 / side**2
+    kernel[0, 1, side // 2 - 1 : side // 2 + 2, side // 2 - 1 : side // 2 + 2] -= 1 / 9
+    constants = {"kernel": kernel / 8, "bias": np.array([-2], np.float32)}
+    nodes = [
+        onnx.helper.make_node("Transpose", ["image"], ["channels_first"], perm=[0, 3, 1, 2]),
+        onnx.helper.make_node("Conv", ["channels_first", "kernel", "bias"], ["logit"], pads=[side // 2] * 4),
+        onnx.helper.make_node("Sigmoid", ["logit"], ["map"]),
+        onnx.helper.make_node("Transpose", ["map"], ["probability"], perm=[0, 2, 3, 1]),
+    ]
+    image, probability = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "height", "width", channels])
+        for name, channels in (("image", 3), ("probability", 1))
+    )
+    weights = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "darkness", [image], [probability], weights)
+    opset = [onnx.helper.make_opsetid("", 18)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory) -> Path:
+    """A packed network that needs no training, see `darkness`."""
+    path = tmp_path_factory.mktemp("packed") / "darkness.onnx"
+    settings = exported.Settings(fov_diameter=200, clahe=0.0, tile=256, overlap=32, threshold=0.25, trained_on=("none",))
+    path.write_bytes(pack.packed(darkness(), settings))
+    return path
 
 
 def write_project(folder: Path) -> None:

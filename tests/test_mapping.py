@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from src import mapping, metrics, samples
+from src import mapping, metrics, models, samples
 from src.backend import tf
-from src.predict import Predictor
+from src.predictor import Maps, Predictor, Views
 
 SHAPE = (60, 80)
 FOV = np.zeros(SHAPE, bool)
@@ -14,8 +14,8 @@ VESSELS = np.eye(*SHAPE, dtype=bool)
 class Darkness:
     """A predictor that takes darkness of the prepared image for probability."""
 
-    def probability(self, image: np.ndarray) -> np.ndarray:
-        return (1 - image[..., 0] / 255).astype(np.float32)
+    def maps(self, image: np.ndarray) -> Maps:
+        return Maps((1 - image[..., 0] / 255).astype(np.float32), None)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def root(tmp_path):
 def test_maps_have_the_native_size_and_are_zero_outside_the_fov(root):
     found = list(mapping.maps(root, Darkness(), fov_diameter=120, clahe=0.0))
     assert [sample.id for sample, _ in found] == ["01", "02"]
-    for _, probability in found:
+    for _, (probability, _) in found:
         assert probability.shape == SHAPE
         assert not probability[~FOV].any()
         assert probability[VESSELS & FOV].mean() > probability[~VESSELS & FOV].mean() + 0.3
@@ -46,6 +46,6 @@ def test_pooled_holds_every_pixel_in_the_fov_of_every_image(root):
 def test_a_network_maps_a_subset(root):
     image = tf.keras.Input((None, None, 3))
     network = tf.keras.Model(image, tf.keras.layers.Conv2D(1, 1, activation="sigmoid")(image))
-    predictor = Predictor(network, tile=64, overlap=16, flips=True, batch_size=4)
+    predictor = Predictor(models.forward(network), None, Views(tile=64, overlap=16, flips=True, batch_size=4))
     (first, _), (second, _) = mapping.maps(root, predictor, fov_diameter=60, clahe=0.0)
     assert (first.id, second.id) == ("01", "02")

@@ -21,6 +21,14 @@ def test_output_is_a_probability_of_the_image_s_shape(unet):
     assert ((probability >= 0) & (probability <= 1)).all()
 
 
+def test_network_maps_arrays_to_arrays_as_it_maps_tensors(unet):
+    forward = models.forward(unet)
+    for image in (IMAGE, IMAGE[:, :32]):
+        probability = forward(image)
+        assert isinstance(probability, np.ndarray)
+        assert np.allclose(probability, unet(image), atol=1e-6)
+
+
 def test_saved_network_predicts_the_same(unet, tmp_path):
     models.save(unet, tmp_path / "model.h5")
     assert np.array_equal(models.load(tmp_path / "model.h5")(IMAGE), unet(IMAGE))

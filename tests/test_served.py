@@ -18,7 +18,7 @@ from mlflow.pyfunc import scoring_server
 from PIL import Image
 
 from src import fov, logged_model, models, phantom, runs, segment, served
-from src.predict import Predictor
+from src.predictor import Predictor, Views
 from src.quiet import MlflowException, mlflow
 
 SETTINGS = {"fov_diameter": 120, "clahe": 1.0, "tile": 96, "overlap": 32, "flips": True, "batch_size": 2}
@@ -78,10 +78,11 @@ def model(logged) -> mlflow.pyfunc.PyFuncModel:
 @pytest.fixture(scope="module")
 def expected(network):
     """The map of a photograph by the modules of the project."""
-    predictor = Predictor(models.load(network), *(SETTINGS[key] for key in ("tile", "overlap", "flips", "batch_size")))
+    views = Views(*(SETTINGS[key] for key in Views._fields))
+    predictor = Predictor(models.forward(models.load(network)), None, views)
 
     def segmented(image: np.ndarray, field: np.ndarray) -> np.ndarray:
-        return segment.photograph(image, field, predictor, SETTINGS["fov_diameter"], SETTINGS["clahe"])
+        return segment.photograph(image, field, predictor, SETTINGS["fov_diameter"], SETTINGS["clahe"]).probability
 
     return segmented
 
@@ -219,9 +220,9 @@ def test_process_with_another_keras_is_told_what_to_do(logged):
 
 
 def test_code_of_the_model_leaves_that_of_the_process_alone(logged):
-    before = list(sys.path), sys.modules["src"], sys.modules["src.predict"]
+    before = list(sys.path), sys.modules["src"], sys.modules["src.predictor"]
     serving = served.load_own(logged / "artifacts" / "code", "serving")
-    assert (list(sys.path), sys.modules["src"], sys.modules["src.predict"]) == before
+    assert (list(sys.path), sys.modules["src"], sys.modules["src.predictor"]) == before
     assert Path(serving.__file__).is_relative_to(logged)
     assert Path(sys.modules[Predictor.__module__].__file__).parent == Path("src").resolve()
     assert serving.Predictor is not Predictor
