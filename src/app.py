@@ -84,7 +84,8 @@ def application(network: Exported) -> Starlette:
 def answer(network: Exported, content: bytes, name: str) -> dict:
     """What the page needs of one photograph: pictures as data URIs, size, pixels of the field of view, seconds.
 
-    `levels` holds the probability exactly, for a canvas, which has 8 bits: 256 red + green, 65535 is 1.
+    `levels` holds the probability exactly, for a canvas, which has 8 bits: 256 red + green, 65535 is 1. Its blue is
+    the doubt, 255 is 1.
 
     Raises:
         ValueError: the photograph is refused, see `intake`.
@@ -92,15 +93,15 @@ def answer(network: Exported, content: bytes, name: str) -> dict:
     begin = time.perf_counter()
     photograph = intake.photograph(content, name)
     fov = intake.field_of_view(None, photograph, name)
-    levels = samples.to_levels(network.maps(photograph, fov).probability)
-    high, low = (levels >> 8).astype(np.uint8), (levels & 255).astype(np.uint8)
+    maps = network.maps(photograph, fov)
+    levels, doubt = samples.to_levels(maps.probability), np.round(maps.doubt * 255.0)
     height, width = levels.shape
     return {
         "width": width,
         "height": height,
         "fov": int(fov.sum()),
         "photograph": _uri(photograph, "JPEG", quality=QUALITY),
-        "levels": _uri(np.dstack([high, low, np.zeros_like(high)]), "PNG", compress_level=1),
+        "levels": _uri(np.dstack([levels >> 8, levels & 255, doubt]).astype(np.uint8), "PNG", compress_level=1),
         "probability": _uri(levels, "PNG"),
         "seconds": round(time.perf_counter() - begin, 2),
     }

@@ -6,7 +6,7 @@ const find = (selector) => document.querySelector(selector);
 const ofModel = Number(document.body.dataset.threshold);
 const largest = Number(document.body.dataset.largest);
 const layer = document.createElement("canvas"); // what lies over the photograph, opaque
-let shown = null; // name, photograph, levels (Uint16Array), answer of the server
+let shown = null; // name, photograph, levels (Uint16Array, 65535 is 1), doubt (Uint8Array, 255 is 1), answer of the server
 let last = 0; // number of the latest request: answers to earlier ones are dropped
 
 function say(sentence) {
@@ -21,15 +21,18 @@ async function picture(uri) {
   return image;
 }
 
-function readLevels(image) {
+function readMaps(image) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  const levels = new Uint16Array(data.length / 4);
-  for (let i = 0; i < levels.length; i++) levels[i] = 256 * data[4 * i] + data[4 * i + 1];
-  return levels;
+  const [levels, doubt] = [new Uint16Array(data.length / 4), new Uint8Array(data.length / 4)];
+  for (let i = 0; i < levels.length; i++) {
+    levels[i] = 256 * data[4 * i] + data[4 * i + 1];
+    doubt[i] = data[4 * i + 2];
+  }
+  return { levels, doubt };
 }
 
 async function open(file) {
@@ -47,7 +50,7 @@ async function open(file) {
     if (number !== last) return;
     if (!response.ok) throw new Error(answer.error);
     const [photograph, levels] = await Promise.all([picture(answer.photograph), picture(answer.levels)]);
-    if (number === last) show(file.name, photograph, readLevels(levels), answer);
+    if (number === last) show({ name: file.name, photograph, answer, ...readMaps(levels) });
   } catch (error) {
     if (number === last) say(error instanceof TypeError ? `${file.name}: no answer from the server; does it still run?` : error.message);
   } finally {
@@ -55,8 +58,9 @@ async function open(file) {
   }
 }
 
-function show(name, photograph, levels, answer) {
-  shown = { name, photograph, levels, answer };
+function show(mapped) {
+  shown = mapped;
+  const { name, answer } = shown;
   for (const canvas of [find("#view"), layer]) [canvas.width, canvas.height] = [answer.width, answer.height];
   find("#name").textContent = name;
   find("#size").textContent = `${answer.width} × ${answer.height}`;
@@ -68,23 +72,23 @@ function show(name, photograph, levels, answer) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(2)} %`;
-const isKind = (kind) => find('[name="kind"]:checked').value === kind;
+const kind = () => find('[name="kind"]:checked').value;
 const threshold = () => Number(find("#threshold").value);
 const firstLevel = () => Math.floor(threshold() * 65535) + 1; // a vessel lies above the threshold, not at it
 
 function drawLayer() {
-  const { levels, answer } = shown;
+  const { levels, doubt, answer } = shown;
   const context = layer.getContext("2d");
   const pixels = context.createImageData(answer.width, answer.height);
   const whole = new Uint32Array(pixels.data.buffer);
   const colour = new Uint32Array(new Uint8Array([...VESSEL, 255]).buffer)[0];
   const first = firstLevel();
-  const vessels = isKind("vessels");
+  const [vessels, doubts] = [kind() === "vessels", kind() === "doubt"];
   let count = 0;
   for (let i = 0; i < levels.length; i++) {
     const vessel = levels[i] >= first;
     count += vessel;
-    if (!vessels) whole[i] = 0xff000000 | ((levels[i] >> 8) * 0x010101);
+    if (!vessels) whole[i] = 0xff000000 | ((doubts ? doubt[i] : levels[i] >> 8) * 0x010101);
     else if (vessel) whole[i] = colour;
   }
   context.putImageData(pixels, 0, 0);
@@ -115,10 +119,10 @@ function vesselMap() {
   return canvas;
 }
 
-function save(content, kind) {
+function save(content, what) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);
-  link.download = `${shown.name.replace(/\.[^.]*$/, "")}_${kind}.png`;
+  link.download = `${shown.name.replace(/\.[^.]*$/, "")}_${what}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
@@ -146,7 +150,7 @@ document.addEventListener("drop", (event) => {
 });
 find("#opacity").addEventListener("input", () => soon(draw));
 find("#threshold").addEventListener("input", () => soon(drawLayer));
-document.querySelectorAll('[name="kind"]').forEach((kind) => kind.addEventListener("change", drawLayer));
+document.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", drawLayer));
 find("#reset").addEventListener("click", () => { find("#threshold").value = ofModel; drawLayer(); });
 find("#save-probability").addEventListener("click", () => save(new Blob([bytes(shown.answer.probability)], { type: "image/png" }), "probability"));
 find("#save-vessels").addEventListener("click", () => vesselMap().toBlob((content) => save(content, "vessels")));
