@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import onnx
-import tf2onnx
 
 from src import files
 from src.backend import tf
+
+import tf2onnx  # isort: skip  (imports TensorFlow, which needs what src.backend sets)
 
 OPSET = 18
 

@@ -40,7 +40,7 @@ def darkness(side: int = 15) -> bytes:
     """An ONNX network that takes how much darker than its surroundings the green is for probability of vessel."""
     kernel = np.zeros((1, 3, side, side), np.float32)
     kernel[0, 1] = 1 / side**2
-    kernel[0, 1, side // 2 - 1 : side // 2 + 2, side // 2 - 1 : side // 2 + 2] -= 1 / 9
+    kernel[0, 1, side // 2 - 1 : side // 2 + 1, side // 2 - 1 : side // 2 + 1] -= 1 / 4  # lopsided: flips differ
     constants = {"kernel": kernel / 8, "bias": np.array([-2], np.float32)}
     nodes = [
         onnx.helper.make_node("Transpose", ["image"], ["channels_first"], perm=[0, 3, 1, 2]),

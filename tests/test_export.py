@@ -1,0 +1,86 @@
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from src import export, models
+from src.backend import tf
+
+IMAGE = np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3)).astype(np.float32)
+ALONE = """
+import sys
+from pathlib import Path
+from src import export, models
+other = models.build("residual_unet", "", None, (4, 8), 32)  # Keras counts the layers of a process
+export.save(models.load(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def run(path, image: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options).run(None, {"image": image})[0]
+
+
+def network(members: int) -> tf.keras.Model:
+    """A network that has seen images: batch normalisation has statistics of its own."""
+    built = [models.build("residual_unet", "", None, (4, 8, 8), 64) for _ in range(members)]
+    for member in built:
+        for _ in range(5):
+            member(IMAGE, training=True)
+    return models.mean(built)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_exported_network_predicts_what_the_network_does_at_any_size(tmp_path, members):
+    model, path = network(members), tmp_path / "model.onnx"
+    export.save(model, path)
+    onnx.checker.check_model(path)
+    for image in (IMAGE, IMAGE[:1, :32, :64]):
+        expected = model(image).numpy()
+        assert expected.std() > 1e-3
+        np.testing.assert_allclose(run(path, image), expected, rtol=0, atol=1e-5)
+
+
+def test_network_of_fixed_size_keeps_it(tmp_path):
+    model = models.build("pspnet", "mobilenetv2", None, (4, 8), 96)
+    export.save(model, tmp_path / "model.onnx")
+    shape = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()[0].shape
+    assert shape == ["batch", 96, 96, 3]
+
+
+def test_another_process_writes_the_same_bytes(tmp_path):
+    model = network(1)
+    models.save(model, tmp_path / "model.h5")
+    export.save(model, tmp_path / "here.onnx")
+    command = [sys.executable, "-c", ALONE, tmp_path / "model.h5", tmp_path / "there.onnx"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
+
+
+def test_other_weights_are_other_bytes(tmp_path):
+    for name in ("one", "two"):
+        export.save(network(1), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "two").read_bytes()
+
+
+def test_nodes_that_the_output_does_not_need_are_left_out_and_the_rest_is_numbered():
+    value = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["a", 2, 2, 1])
+    end = onnx.helper.make_tensor_value_info("probability", onnx.TensorProto.FLOAT, ["a", 2, 2, 1])
+    nodes = [
+        onnx.helper.make_node("Relu", ["image"], ["aside"], name="unneeded"),
+        onnx.helper.make_node("Add", ["image", "weight__7"], ["sum__9"], name="add__12"),
+        onnx.helper.make_node("Sigmoid", ["sum__9"], ["probability"], name="sigmoid__3"),
+    ]
+    weight = onnx.numpy_helper.from_array(np.ones(1, np.float32), "weight__7")
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [value], [end], [weight]))
+    graph = export.renamed(model).graph
+    assert [(node.name, *node.input, *node.output) for node in graph.node] == [
+        ("Add_0", "image", "v1", "v2"),
+        ("Sigmoid_1", "v2", "probability"),
+    ]
+    assert [constant.name for constant in graph.initializer] == ["v1"]
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"

@@ -1,0 +1,56 @@
+import csv
+
+import pytest
+
+from src.journal import Journal
+
+COLUMNS = ("photograph", "status", "reason")
+
+
+def row(photograph: str, status: str, reason: str = "") -> dict[str, str]:
+    return {"photograph": photograph, "status": status, "reason": reason}
+
+
+@pytest.fixture
+def path(tmp_path):
+    journal = Journal(tmp_path / "photographs.csv", COLUMNS)
+    for each in (row("b", "begun"), row("a", "refused", 'broken, "very",\nindeed'), row("b", "done")):
+        journal.add(each)
+    return journal.path
+
+
+def test_the_last_row_of_a_key_counts(path):
+    journal = Journal(path, COLUMNS)
+    assert journal.rows == {"a": row("a", "refused", 'broken, "very",\nindeed'), "b": row("b", "done")}
+
+
+def test_tidied_file_has_each_key_once_sorted(path):
+    Journal(path, COLUMNS)
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [list(COLUMNS), ["a", "refused", 'broken, "very",\nindeed'], ["b", "done", ""]]
+
+
+def test_a_writer_that_was_killed_anywhere_leaves_rows_that_are_whole(path):
+    content = path.read_bytes()
+    whole = [row("b", "begun"), row("a", "refused", 'broken, "very",\nindeed'), row("b", "done")]
+    for end in range(len(content) + 1):
+        path.write_bytes(content[:end])
+        if end <= len(",".join(COLUMNS)):
+            continue
+        journal = Journal(path, COLUMNS)
+        assert all(each in whole for each in journal.rows.values())
+        journal.add(row("c", "done"))
+        assert Journal(path, COLUMNS).rows["c"] == row("c", "done")
+
+
+def test_name_of_any_bytes_is_kept(path):
+    journal = Journal(path, COLUMNS)
+    journal.add(row("eye_\udcff", "done"))
+    assert "eye_\udcff" in Journal(path, COLUMNS).rows
+
+
+@pytest.mark.parametrize("content", ["", "photograph,status\n", "something else"])
+def test_another_table_is_refused(tmp_path, content):
+    (tmp_path / "photographs.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"photographs\.csv: expected the columns photograph, status, reason, got"):
+        Journal(tmp_path / "photographs.csv", COLUMNS)
