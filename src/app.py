@@ -6,7 +6,9 @@ stay where they are.
 
 import argparse
 import base64
+import contextlib
 import io
+import socket
 import sys
 import threading
 import time
@@ -108,10 +110,19 @@ def answer(network: Exported, content: bytes, name: str) -> dict:
 
 
 def serve(network: Exported, port: int) -> None:
-    """Serve until Ctrl-C."""
-    config = uvicorn.Config(application(network), host=ADDRESS, port=port, log_level="warning", server_header=False)
-    print(f"http://{ADDRESS}:{port}  (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(config).run()
+    """Serve until Ctrl-C; 0 is any free port.
+
+    Raises:
+        OSError: the port is taken or not ours to take.
+    """
+    config = uvicorn.Config(application(network), log_level="warning", server_header=False)
+    try:
+        bound = socket.create_server((ADDRESS, port))
+    except OSError as error:
+        raise OSError(f"port {port} of {ADDRESS}: {error.strerror}; `--port` names another") from error
+    with bound, contextlib.suppress(KeyboardInterrupt):
+        print(f"http://{ADDRESS}:{bound.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+        uvicorn.Server(config).run(sockets=[bound])
 
 
 async def _guard(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -139,10 +150,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"of {ADDRESS} ({PORT})")
     arguments = parser.parse_args()
     try:
-        network = Exported(arguments.model)
+        serve(Exported(arguments.model), arguments.port)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    serve(network, arguments.port)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes of Pillow whose greys have more than 8 bits
 MIDDLE = 127  # a drawing's pixel above it is set; drawings hold 0/255, 3/253 (DRIVE) or greys (RBV)
@@ -68,4 +68,7 @@ def _open(content: bytes, name: str, upright: bool, mode: str) -> Image.Image:
         zlib.error,
         Image.DecompressionBombError,
     ) as error:
-        raise ValueError(f"{name}: expected a whole picture, got one that cannot be decoded ({error})") from error
+        cause = (
+            "no known kind" if isinstance(error, UnidentifiedImageError) else error
+        )  # which names an address in memory
+        raise ValueError(f"{name}: expected a whole picture, got one that cannot be decoded ({cause})") from error

@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+import socket
 import sys
 import threading
 import time
@@ -81,6 +82,7 @@ def test_broken_file_is_refused_with_a_sentence_that_names_it(address, content):
     response = post(address, content)
     assert response.status_code == 400
     assert response.json()["error"].startswith("an eye.png: expected a whole picture")
+    assert "0x" not in response.json()["error"]
 
 
 def test_picture_without_an_eye_is_refused(address):
@@ -120,11 +122,21 @@ def test_page_loads_nothing_from_elsewhere_and_is_not_kept(address):
     assert not re.search("https?://", response.text)
 
 
-def test_port_is_of_this_machine_alone(network, monkeypatch):
-    configs = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda server: configs.append(server.config))
-    app.serve(network, 8123)
-    assert [(config.host, config.port) for config in configs] == [("127.0.0.1", 8123)]
+def test_port_is_of_this_machine_alone(network, monkeypatch, capsys):
+    names = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: names.extend(s.getsockname() for s in sockets))
+    app.serve(network, 0)
+    ((host, port),) = names
+    assert host == "127.0.0.1"
+    assert capsys.readouterr().out.startswith(f"http://127.0.0.1:{port} ")
+
+
+def test_port_that_is_taken_ends_with_a_sentence(packed, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["app", "--model", str(packed), "--port", str(port)])
+        with pytest.raises(SystemExit, match=f"error: port {port} of 127.0.0.1: Address already in use; `--port`"):
+            app.main()
 
 
 def test_missing_model_ends_with_a_sentence(monkeypatch, tmp_path):
