@@ -1,9 +1,7 @@
 """The example pictures: a test image beside what the network made of it, and the choice of which to show.
 
-Scores are taken in the field of view (FOV); the colours are those of Okabe and Ito (2008), as in the charts.
+Scores are taken in the field of view (FOV).
 """
-
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,31 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from src.plots import GREY, SKY, VERMILION, f1_by_image, number, styled
+from src.colours import GREY, ORANGE
+from src.pictures import OUTCOMES, OUTSIDE, Example, overlay, shrink
+from src.plots import f1_by_image, number, styled
 
-OUTCOMES = {"hit": "#000000", "miss": VERMILION, "false alarm": SKY}
-OUTSIDE = "#D9D9D9"  # of the FOV, in the overlay
-PALE = 0.4  # contrast of the photograph under the overlay
-FRAME = "#E69F00"  # of the detail
+FRAME = ORANGE  # of the detail
 VIEWS = ("photograph", "truth", "probability", "overlay")
-ONE = 65535  # the level of probability 1 in a prediction on disk
 FOV_WIDTH = 540  # pixels, width of the FOV in whose pixels the detail is measured
 LARGEST = 480  # pixels, the longer side of a picture in an example: keeps the file small
-
-
-class Example(NamedTuple):
-    """One test image: image (H, W, 3) uint8; truth, predicted, fov (H, W) bool; probability (H, W) float."""
-
-    image: np.ndarray
-    truth: np.ndarray
-    probability: np.ndarray
-    predicted: np.ndarray
-    fov: np.ndarray
-
-
-def picture(image: np.ndarray, truth: np.ndarray, fov: np.ndarray, levels: np.ndarray, threshold: float) -> Example:
-    """An example from its pictures and the prediction on disk, `levels` (H, W) uint16."""
-    return Example(image, truth, levels / ONE, levels > threshold * ONE, fov)
 
 
 @styled
@@ -52,12 +33,12 @@ def example(picture: Example, zoom: int, title: str) -> Figure:
     figure = Figure(figsize=(13.6, 1.2 + 3.35 * (height / width + 1)), layout="constrained")
     whole, enlarged = figure.subplots(2, 4, gridspec_kw={"height_ratios": [height / width, 1]})
     for axes, drawn, name in zip(whole, _drawn(picture), VIEWS, strict=True):
-        axes.imshow(_shrink(drawn), extent=(0, width, height, 0), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(shrink(drawn, LARGEST), extent=(0, width, height, 0), cmap="gray", vmin=0, vmax=1)
         axes.add_patch(_outline(rows, columns))
         axes.spines[:].set_visible(False)
         axes.set_title(name)
     for axes, part in zip(enlarged, _drawn(detail), strict=True):
-        axes.imshow(_shrink(part), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(shrink(part, LARGEST), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.spines[:].set(visible=True, color=FRAME, lw=1.6)
     for axes in (*whole, *enlarged):
         axes.set(xticks=[], yticks=[])
@@ -114,17 +95,6 @@ def worst_window(errors: np.ndarray, size: int) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def overlay(picture: Example) -> np.ndarray:
-    """Hits, misses and false alarms in the colours of OUTCOMES on the photograph in pale grey, (H, W, 3) uint8."""
-    grey = cv2.cvtColor(picture.image, cv2.COLOR_RGB2GRAY)
-    drawn = cv2.merge([np.uint8(255 - PALE * (255.0 - grey))] * 3)
-    drawn[picture.truth & picture.predicted] = _rgb(OUTCOMES["hit"])
-    drawn[picture.truth & ~picture.predicted] = _rgb(OUTCOMES["miss"])
-    drawn[~picture.truth & picture.predicted] = _rgb(OUTCOMES["false alarm"])
-    drawn[~picture.fov] = _rgb(OUTSIDE)
-    return drawn
-
-
 def _outline(rows: slice, columns: slice) -> Rectangle:
     """The frame of a window."""
     size = columns.stop - columns.start, rows.stop - rows.start
@@ -134,16 +104,3 @@ def _outline(rows: slice, columns: slice) -> Rectangle:
 def _drawn(picture: Example) -> tuple[np.ndarray, ...]:
     """The four pictures of a row in an example."""
     return picture.image, picture.truth.astype(np.float32), picture.probability, overlay(picture)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return tuple(bytes.fromhex(colour[1:]))
-
-
-def _shrink(picture: np.ndarray) -> np.ndarray:
-    """The picture with its longer side at most LARGEST pixels."""
-    scale = LARGEST / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
 """The charts: one function each, from the tables of a run to a matplotlib Figure; `save` writes any figure.
 
 Tables are those of `metrics/`; scores are taken in the field of view (FOV). Nothing touches pyplot or the user's
-matplotlib settings, and the colours are those of Okabe and Ito (2008), which the colour-blind can tell apart.
+matplotlib settings.
 """
 
 import io
@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from src import files, reported
+from src.colours import BLUE, GREY, SKY, VERMILION
 
-SKY, BLUE, VERMILION, GREY = "#56B4E9", "#0072B2", "#D55E00", "#767676"
 MARKS = {  # shape and colour of each observer's point
     "model": ("o", BLUE),
     "second_observer": ("D", VERMILION),

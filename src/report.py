@@ -13,6 +13,7 @@ import yaml
 from src import reported
 from src.markdown import interval, number, p_value, table
 
+TITLE = "Retinal vessel segmentation: report of the run"
 POOLED = ("f1", "auc_roc", "auc_pr", "mcc", "accuracy", "precision", "recall", "specificity")
 ORIGINAL = ("accuracy", "f1", "iou_mean", "loss", "mcc", "precision", "recall", "specificity")  # the columns it had
 DIFFERENCES = ("f1", "mcc", "auc_roc", "auc_pr", "cldice", "recall_thin")
@@ -57,18 +58,26 @@ class Results(NamedTuple):
 
 def write(results: Results) -> str:
     """The report as Markdown."""
-    datasets = [name for name, scores in results.scores.items() if isinstance(scores, dict)]
-    evaluate, (thin, thick) = results.params["evaluate"], results.params["evaluate"]["widths"]
-    parts = ["# Retinal vessel segmentation: report of the run"]
-    parts += [_headline(results, dataset) for dataset in datasets]
-    parts += [NOTES.format(draws=evaluate["draws"], thin=thin, thick=thick)]
-    parts += [part for dataset in datasets for part in _chapter(results, dataset)]
-    parts += ["## Data", _audit(results.audit), "*Vessel and field of view (FOV): mean share of the picture (range).*"]
+    datasets = test_sets(results)
+    parts = [f"# {TITLE}", *(headline(results, dataset) for dataset in datasets), notes(results)]
+    parts += [part for dataset in datasets for part in (f"## `{dataset}`", *chapter(results, dataset))]
+    parts += ["## Data", *data(results.audit)]
     parts += ["## Figures", *(part for name in FIGURES for part in _figure(results, name, datasets))]
     parts += ["## Parameters", f"```yaml\n{yaml.safe_dump(results.params, sort_keys=False)}```"]
     parts += ["## Versions when this report was written", table(["package", "version"], results.versions.items())]
     parts += ["## Files", table(["file", "SHA-256"], ([f"`{n}`", f"`{h}`"] for n, h in results.hashes.items()))]
     return "\n\n".join(parts) + "\n"
+
+
+def test_sets(results: Results) -> list[str]:
+    """The names of the test sets."""
+    return [name for name, scores in results.scores.items() if isinstance(scores, dict)]
+
+
+def notes(results: Results) -> str:
+    """What a reader should know of truth, intervals and units."""
+    evaluate, (thin, thick) = results.params["evaluate"], results.params["evaluate"]["widths"]
+    return NOTES.format(draws=evaluate["draws"], thin=thin, thick=thick)
 
 
 def threshold_rule(results: Results) -> str:
@@ -78,7 +87,7 @@ def threshold_rule(results: Results) -> str:
     return f"{results.scores['threshold']:.4f} ({rule})"
 
 
-def _headline(results: Results, dataset: str) -> str:
+def headline(results: Results, dataset: str) -> str:
     """The main result on one test set, in plain words."""
     means, paired = _rows(results.summary, dataset, "fov", "f1"), _rows(results.differences, dataset, "fov", "f1")
     text = (
@@ -97,12 +106,11 @@ def _headline(results: Results, dataset: str) -> str:
     return text + (f" Classical filters reach {', '.join(filters)}." if filters else "")
 
 
-def _chapter(results: Results, dataset: str) -> list[str]:
+def chapter(results: Results, dataset: str) -> list[str]:
     """All tables of one test set with their captions."""
     observers = [name for name in reported.OBSERVERS if name in _rows(results.summary, dataset, "fov", "accuracy")]
     where, rules = f"`{dataset}`, {_counted(results, dataset)}", _rules(results, observers)
     return [
-        f"## `{dataset}`",
         "### Field of view, pooled",
         _pooled(results, dataset, "fov", observers, POOLED),
         f"*{where}: field of view, pooled over all pixels. {rules}*",
@@ -165,8 +173,8 @@ def _differences(results: Results, dataset: str, observers: list[str]) -> str:
     return table(head, lines)
 
 
-def _audit(audit: pd.DataFrame) -> str:
-    """A row a subset and data set."""
+def data(audit: pd.DataFrame) -> list[str]:
+    """A row a subset and data set, and the caption."""
     head = ["subset", "data set", "images", "people", "second drawings", "smallest", "largest", "vessel", "FOV"]
     lines = []
     for row in audit.to_dict("records"):
@@ -176,7 +184,7 @@ def _audit(audit: pd.DataFrame) -> str:
             for kind in ("vessel", "fov")
         )
         lines.append([row["subset"], f"`{row['dataset']}`", *counts, *shares])
-    return table(head, lines)
+    return [table(head, lines), "*Vessel and field of view (FOV): mean share of the picture (range).*"]
 
 
 def _figure(results: Results, name: str, datasets: list[str]) -> list[str]:

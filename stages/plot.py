@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src import panels, plots, samples
+from src import panels, pictures, plots, samples
 from src.cli import run
 from src.params import Plot
 
@@ -35,14 +35,9 @@ def main(test: Path, predictions: Path, metrics: Path, examples: Path, figures: 
     found = {(sample.dataset, sample.id): sample for sample in samples.find(test)}
     for dataset in datasets:
         for rank, id_ in panels.best_median_worst(per_image, dataset).items():
-            picture = _picture(found[dataset, id_], predictions, scores["threshold"])
+            picture = pictures.read(found[dataset, id_], predictions, scores["threshold"])
             figure = panels.example(picture, plot.zoom, panels.example_title(per_image, dataset, rank, id_))
             plots.save(figure, examples / f"{dataset}_{rank}.png", plot.dpi)
-
-
-def _picture(sample: samples.Sample, predictions: Path, threshold: float) -> panels.Example:
-    levels = samples.read_levels(predictions / sample.dataset / f"{sample.id}.png")
-    return panels.picture(samples.image(sample), samples.truth(sample), samples.fov(sample), levels, threshold)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Fixtures that several test files share."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +155,45 @@ def add_store(database) -> Callable[[Path], str]:
         return f"sqlite:///{folder / database.name}"
 
     return add
+
+
+OWN = re.compile(r"(file|data|blob|http://127\.0\.0\.1(:\d+)?)[:/]")
+REFUSED = "the server responded with a status of 400"  # what a browser says of a file that is refused
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A headless Chromium; skips where the machine has none. Only while a file runs: it keeps an event loop running."""
+    found = next((place for place in map(shutil.which, CHROMIUMS) if place), None)
+    if found is None:
+        pytest.skip(f"no browser here: install one of {', '.join(CHROMIUMS)} to try the pages")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def open_tab(browser) -> Callable:
+    """Opens a page in a `with` block, which fails where it reports an error or asks another machine for anything."""
+
+    @contextlib.contextmanager
+    def opened(**options: object) -> Iterator:
+        wrong = []
+        with browser.new_context(viewport={"width": 1280, "height": 900}, **options) as context:
+            page = context.new_page()
+            page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("request", lambda request: wrong.append(request.url) if not OWN.match(request.url) else None)
+            yield page
+        assert not [line for line in wrong if REFUSED not in line]
+
+    return opened
+
+
+@pytest.fixture
+def tab(open_tab) -> Iterator:
+    """A page that the test may run scripts in, which the content security policy of ours forbids."""
+    with open_tab(bypass_csp=True) as page:
+        yield page

@@ -123,6 +123,12 @@ def test_report_speaks_of_the_test_set(root):
     assert "## `phantom`" in (root / "metrics" / "report.md").read_text(encoding="utf-8")
 
 
+def test_page_shows_every_test_image(root):
+    html = (root / "data" / "report.html").read_text(encoding="utf-8")
+    for sample in samples.find(root / "data" / "raw" / "test"):
+        assert f'alt="photograph of phantom {sample.id}"' in html
+
+
 def test_evaluating_again_writes_the_same_bytes(root):
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     *inputs, _, _ = shlex.split(stages["evaluate"]["cmd"])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from src import panels, plots
+from src import panels, pictures, plots
 
 
 def per_image(f1, observer="model"):
@@ -27,7 +27,7 @@ def example(height=60, width=80):
     probability[height // 2 + 5 :] = 0.1
     probability[2, 3] = 0.8
     image = np.full((height, width, 3), (200, 90, 40), np.uint8)
-    return panels.Example(image, truth, probability, probability > 0.5, np.ones((height, width), bool))
+    return pictures.Example(image, truth, probability, probability > 0.5, np.ones((height, width), bool))
 
 
 def draw(figure: Figure) -> bytes:
@@ -71,7 +71,7 @@ def test_detail_is_a_share_of_the_width_of_the_fov(height, width, side):
 
 def test_detail_shows_the_same_place_of_a_larger_photograph():
     small = example(270, 360)
-    large = panels.Example(*(array.repeat(3, axis=0).repeat(3, axis=1) for array in small))
+    large = pictures.Example(*(array.repeat(3, axis=0).repeat(3, axis=1) for array in small))
     frames = [panels.example(picture, 162, "drive 01").axes[0].patches[0] for picture in (small, large)]
     one, three = (np.array([*frame.get_xy(), frame.get_width(), frame.get_height()]) for frame in frames)
     assert one[2:].tolist() == [108, 108]
@@ -89,23 +89,6 @@ def test_worst_window_holds_the_most_errors():
 
 def test_worst_window_without_errors_is_the_first_and_no_larger_than_the_picture():
     assert panels.worst_window(np.zeros((5, 30), bool), 10) == (slice(0, 5), slice(0, 10))
-
-
-def test_overlay_gives_each_outcome_its_colour():
-    truth, predicted = np.array([[1, 1, 0, 0, 1]], bool), np.array([[1, 0, 1, 0, 1]], bool)
-    fov = np.array([[1, 1, 1, 1, 0]], bool)
-    picture = panels.Example(np.full((1, 5, 3), 255, np.uint8), truth, predicted * 1.0, predicted, fov)
-    colours = ["#%02x%02x%02x" % tuple(pixel) for pixel in panels.overlay(picture)[0]]  # noqa: UP031
-    expected = [*panels.OUTCOMES.values(), "#ffffff", panels.OUTSIDE]
-    assert colours == [colour.lower() for colour in expected]
-
-
-def test_picture_is_vessel_above_the_threshold_and_not_at_it():
-    levels = np.array([[0, 32767, 32768, 65535]], np.uint16)
-    fov = np.ones((1, 4), bool)
-    picture = panels.picture(np.zeros((1, 4, 3), np.uint8), fov, fov, levels, 32767 / 65535)
-    assert picture.predicted.tolist() == [[False, False, True, True]]
-    assert picture.probability[0, [0, 3]].tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("shape", [(60, 80), (20, 300), (300, 40), (8, 8)])

@@ -16,6 +16,7 @@ STAGES = PIPELINE["stages"]
 EXEMPT = {"src/cli.py", "src/params.py", "src/__init__.py", "stages/__init__.py"}
 DATA_OF_CODE = {  # files that a module reads beside its imports
     "src/datasets.py": {"src/manifests"},
+    "src/page.py": {f"src/pages/{name}" for name in ("report.css", "report.html", "report.js", "style.css")},
     "src/logged_model.py": {f"src/{name}" for name in (logged_model.SERVED, *logged_model.COPIED)} - EXEMPT,
 }
 
@@ -108,8 +109,13 @@ def test_report_and_record_take_every_table(name):
 
 
 def test_report_names_versions_and_is_never_restored_from_the_run_cache():
-    assert STAGES["report"]["outs"] == [{"metrics/report.md": {"cache": False}}]
+    assert {"metrics/report.md": {"cache": False}} in STAGES["report"]["outs"]
     assert set(STAGES["report"]["params"]) == set(Params.model_fields)
+
+
+def test_page_shows_photographs_and_is_kept_by_dvc_not_by_git():
+    assert "data/report.html" in STAGES["report"]["outs"]
+    assert "/data/*" in Path(".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 def test_training_and_patching_never_see_a_test_image():
