@@ -74,7 +74,7 @@ def stages(root: Path) -> int:
         halves = [path for path, content in left.items() if path.suffix == ".part" or after.get(path) != content]
         right = again == 0 and not halves and (code == 0 or said.startswith("error: "))
         bad += not right
-        verdict = "-" if right else "WRONG"
+        verdict = "-" if right else f"WRONG {', '.join(path.name for path in halves)}"
         said = said.replace(str(root), "")[:150]
         print(f"| {name} | {code} | {said} | {len(halves)} | {again} | {verdict} |", flush=True)
     return bad

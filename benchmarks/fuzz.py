@@ -37,6 +37,7 @@ SILENT = 300.0  # seconds after which a process that says nothing is taken to ha
 MOST_MEMORY = 4 * 2**30  # bytes of address space beyond those of the start
 REFUSALS = (ValueError, FileNotFoundError)  # exactly these: their kin come from a library's depths
 PARAMS = Path("params.yaml").read_text(encoding="utf-8")
+SHOWN = 20  # faults of a kind
 VALUES = yaml.safe_load(PARAMS)
 SIDE = 96  # pixels of the drawn photographs
 
@@ -608,7 +609,7 @@ def run(kind: str, first: int, cases: int, seconds: float) -> tuple[Counter, lis
 
 
 def main() -> None:
-    """Print the table, then the faults with the seeds that repeat them; ends with 1 where there are any."""
+    """Print the table, and the faults with the seeds that repeat them; ends with 1 where there are any."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=1000, help="of each kind; fewer of the slow ones")
     parser.add_argument("--seconds", type=float, default=600.0, help="at most, of each kind")
@@ -630,8 +631,8 @@ def main() -> None:
             f"{time.monotonic() - begin:.0f}",
         )
         print("|", " | ".join(map(str, row)), "|", flush=True)
-    for fault in faults[:50]:
-        print(f"{fault.kind}, seed {fault.seed}: {fault.reason[:300]}")
+        for fault in found[:SHOWN]:
+            print(f"{fault.kind}, seed {fault.seed}: {fault.reason[:300]}", file=sys.stderr, flush=True)
     sys.exit(bool(faults))
 
 

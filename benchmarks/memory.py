@@ -94,9 +94,12 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, nargs=2, default=(5, 45), help="of photographs, few and many")
     parser.add_argument("--height", type=int, default=2336)
     parser.add_argument("--width", type=int, default=3504)
+    parser.add_argument("--stages", nargs="*", help="only these, with all that they need")
     given = parser.parse_args()
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    commands = {name: stage["cmd"] for name, stage in stages.items() if name not in SKIPPED}
+    commands = {
+        name: stage["cmd"] for name, stage in stages.items() if name in (given.stages or stages.keys() - {*SKIPPED})
+    }
     bad, few = 0, {}
     print(f"Photographs of {given.width}x{given.height}")
     print(

@@ -44,8 +44,10 @@ class File(NamedTuple):
     member: str | None = None
 
     def __str__(self) -> str:
-        """Where the file is, for error messages."""
-        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+        """Where the file is, for error messages, which are of one line."""
+        if self.member is None:
+            return str(self.path)
+        return f"{self.path}/{self.member if self.member.isprintable() else repr(self.member)}"
 
 
 class Member(NamedTuple):

@@ -27,7 +27,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with _uninterrupted():
+    with _uninterrupted(), named(path):
         try:
             with part.open("wb") as file:
                 file.write(content)
@@ -37,6 +37,16 @@ def write_bytes(path: Path, content: bytes) -> None:
             _sync(path.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """In the block, an OSError that names no file, as that of a full disk, gets the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
