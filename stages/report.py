@@ -13,12 +13,14 @@ from src.params import Params
 
 def main(metrics: Path, model: Path, out: Path, params: Params) -> None:
     """Turn the tables in `metrics` into the report `out`, which names the bytes that it is made of."""
-    summary, differences, audit = (pd.read_csv(metrics / f"{name}.csv") for name in ("summary", "differences", "audit"))
+    names = "summary", "differences", "audit", "doubt"
+    summary, differences, audit, doubt = (pd.read_csv(metrics / f"{name}.csv") for name in names)
     results = report.Results(
         scores=json.loads((metrics / "scores.json").read_text(encoding="utf-8")),
         summary=summary,
         differences=differences,
         audit=audit,
+        doubt=doubt,
         params=params.model_dump(),
         versions=provenance.versions(),
         hashes={
