@@ -194,7 +194,12 @@ def _rounded(value: object) -> object:
     return value
 
 
-def _write_rows(path: Path, rows: list[dict]) -> None:
-    """Write rows under the columns that any of them has; an undefined or missing value is an empty cell."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+def write_doubt(out: Path, rows: list[dict]) -> None:
+    """Write rows of `doubt.Tally` to doubt.csv in `out`; the header alone where no flips were shown."""
+    _write_rows(out / "doubt.csv", rows, ("dataset", "doubt_up_to", "pixels", "wrong", "wrong_share"))
+
+
+def _write_rows(path: Path, rows: list[dict], columns: tuple[str, ...] = ()) -> None:
+    """Write rows under these columns and all that any row has; an undefined or missing value is an empty cell."""
+    columns = list(dict.fromkeys([*columns, *(column for row in rows for column in row)]))
     files.write_rows(path, [columns, *([_rounded(row.get(column)) for column in columns] for row in rows)])

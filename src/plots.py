@@ -6,6 +6,7 @@ matplotlib settings.
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,6 +137,27 @@ def reliability(bins: dict[str, pd.DataFrame], scores: dict) -> Figure:
         axes.legend(loc="upper left")
         _pixels(axes.inset_axes((0, -0.24, 1, 0.2), sharex=axes), table)
     figure.suptitle("Reliability in the field of view, all pixels pooled")
+    return figure
+
+
+@styled
+def doubt(classes: dict[str, pd.DataFrame]) -> Figure:
+    """The share of wrong pixels by class of doubt, a line a test set; empty where the network was shown no flips.
+
+    Args:
+        classes: a table by test set with the columns of `doubt.csv`; classes without a pixel have no point.
+    """
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for colour, (dataset, table) in zip(cycle((BLUE, VERMILION, "#009E73", "#CC79A7", "#000000")), classes.items()):
+        axes.plot(range(len(table)), table["wrong_share"], color=colour, marker="o", ms=5, label=dataset)
+        axes.set_xticks(range(len(table)), [f"{end:g}" for end in table["doubt_up_to"]])
+    axes.set(xlabel="doubt up to", ylabel="share of pixels that are wrong", ylim=(0, None))
+    if classes:
+        axes.legend(loc="upper left")
+    else:
+        axes.text(0.5, 0.5, "predicted without flips: no doubt is known", ha="center", transform=axes.transAxes)
+    figure.suptitle("Errors by doubt in the field of view, all pixels pooled")
     return figure
 
 

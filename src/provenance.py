@@ -11,7 +11,7 @@ PACKAGES = (
 )
 TABLES = (
     *("scores.json", "per_image.csv", "summary.csv", "differences.csv", "curves.csv", "reliability.csv"),
-    *("training.csv", "audit.csv", "validation.json"),
+    *("doubt.csv", "training.csv", "audit.csv", "validation.json"),
 )
 
 

@@ -22,6 +22,7 @@ MEANS = (
     *POOLED, "cldice", "recall_thin", "recall_middle", "recall_thick", "precision_thin", "precision_middle",
     "precision_thick", *DIGITS, "calibration_error", "brier",
 )  # fmt: skip
+DOUBTFUL = 0.1  # doubt above which the report speaks of doubtful pixels, the end of a class
 NOT_FILTERS = ("model", "model_at_half", "second_observer")
 POINTS = "field of view, pooled over all pixels"
 FIGURES = {  # title, what it shows, whose threshold
@@ -30,6 +31,7 @@ FIGURES = {  # title, what it shows, whose threshold
     "roc": ("ROC", POINTS, "all"),
     "precision_recall": ("Precision and recall", POINTS, "all"),
     "reliability": ("Reliability", POINTS, "none"),
+    "doubt": ("Errors by doubt", f"{POINTS}; doubt is twice the standard deviation over the four flips", "model"),
     "confusion": ("Confusion matrix", POINTS, "model"),
     "learning_curves": ("Learning curves", "patches, field of view, pooled over all pixels of an epoch", "half"),
 }
@@ -51,6 +53,7 @@ class Results(NamedTuple):
     summary: pd.DataFrame
     differences: pd.DataFrame
     audit: pd.DataFrame
+    doubt: pd.DataFrame
     params: dict
     versions: dict[str, str]
     hashes: dict[str, str]
@@ -201,7 +204,24 @@ def _figure(results: Results, name: str, datasets: list[str]) -> list[str]:
     if name == "learning_curves":
         images = results.audit.groupby("subset")["images"].sum()
         counts = " and ".join(f"{images.get(subset, 0)} {subset} images" for subset in ("train", "validation"))
-    return [f"### {title}", f"![{title}](figures/{name}.png)", f"*{counts}: {what}. {rules[whose]}*"]
+    told = doubts(results, datasets) if name == "doubt" else []
+    return [f"### {title}", *told, f"![{title}](figures/{name}.png)", f"*{counts}: {what}. {rules[whose]}*"]
+
+
+def doubts(results: Results, datasets: list[str]) -> list[str]:
+    """A sentence a test set: is the model wrong more often where it doubts? None where it was shown no flips."""
+    sentences = []
+    for dataset in datasets:
+        rows = results.doubt[results.doubt["dataset"] == dataset]
+        if rows.empty:
+            continue
+        above = rows["doubt_up_to"] > DOUBTFUL
+        (pixels, wrong), (rest, wrong_rest) = (rows[part][["pixels", "wrong"]].sum() for part in (above, ~above))
+        sentences.append(
+            f"`{dataset}`: the doubt is above {DOUBTFUL} on {pixels / max(pixels + rest, 1):.1%} of the field of view; "
+            f"{wrong / max(pixels, 1):.1%} of these pixels are wrong, {wrong_rest / max(rest, 1):.1%} of the others."
+        )
+    return sentences
 
 
 def _rules(results: Results, observers: Iterable[str]) -> str:

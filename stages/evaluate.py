@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from src import backend, evaluation, losses, mapping, metrics, models, samples
+from src import backend, doubt, evaluation, losses, mapping, metrics, models, samples
 from src.cli import run
 from src.params import Evaluate, Loss, Preprocess
 from src.predictor import Predictor, Views
@@ -33,7 +33,7 @@ def main(
     evaluation.write_validation(out, metrics.scores_at(held_out, threshold), threshold)
     of_filters = json.loads((filtered / "thresholds.json").read_text(encoding="utf-8"))
     rules = evaluation.Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
-    scoring = evaluation.Evaluation(rules)
+    scoring, tally = evaluation.Evaluation(rules), doubt.Tally()
     for sample, maps in mapping.maps(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
         samples.write_probability(predictions / file, maps.probability)
@@ -41,8 +41,11 @@ def main(
             name: evaluation.ProbabilityMap(samples.read_levels(filtered / name / file), limit)
             for name, limit in of_filters.items()
         }
-        scoring.add(sample, samples.read_levels(predictions / file), answers)
+        mine = evaluation.ProbabilityMap(samples.read_levels(predictions / file), threshold)
+        scoring.add(sample, mine.levels, answers)
+        tally.add(sample.dataset, maps.doubt, mine.vessels() != samples.truth(sample), samples.fov(sample))
     scoring.write(out)
+    evaluation.write_doubt(out, tally.rows())
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ def main(test: Path, predictions: Path, metrics: Path, examples: Path, figures: 
     scores = json.loads((metrics / "scores.json").read_text(encoding="utf-8"))
     per_image = pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str})
     datasets = sorted(set(per_image["dataset"]))
-    curves, bins = (
-        dict(list(pd.read_csv(metrics / f"{name}.csv").groupby("dataset"))) for name in ("curves", "reliability")
-    )
+    names = "curves", "reliability", "doubt"
+    curves, bins, classes = (dict(list(pd.read_csv(metrics / f"{name}.csv").groupby("dataset"))) for name in names)
     charts = {
         "learning_curves": plots.learning_curves(pd.read_csv(metrics / "training.csv")),
         "roc": plots.roc(curves, scores),
         "precision_recall": plots.precision_recall(curves, scores),
         "confusion": plots.confusion(per_image, scores["threshold"]),
         "reliability": plots.reliability(bins, scores),
+        "doubt": plots.doubt(classes),
         "intervals": plots.intervals(pd.read_csv(metrics / "summary.csv")),
         "per_image": plots.per_image_f1(per_image),
     }

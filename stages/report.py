@@ -19,12 +19,14 @@ def main(
 
     Both name the bytes that they are made of.
     """
-    summary, differences, audit = (pd.read_csv(metrics / f"{name}.csv") for name in ("summary", "differences", "audit"))
+    names = "summary", "differences", "audit", "doubt"
+    summary, differences, audit, doubt = (pd.read_csv(metrics / f"{name}.csv") for name in names)
     results = report.Results(
         scores=json.loads((metrics / "scores.json").read_text(encoding="utf-8")),
         summary=summary,
         differences=differences,
         audit=audit,
+        doubt=doubt,
         params=params.model_dump(),
         versions=provenance.versions(),
         hashes={

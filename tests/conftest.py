@@ -80,7 +80,7 @@ def write_project(folder: Path) -> None:
     (folder / "metrics" / "figures" / "roc.png").write_bytes(b"chart")
     (folder / "metrics" / "report.md").write_text("# Report\n")
     (folder / "metrics" / "validation.json").write_text("{}")
-    for name in ("summary", "differences", "curves", "reliability", "audit"):
+    for name in ("summary", "differences", "curves", "reliability", "doubt", "audit"):
         (folder / "metrics" / f"{name}.csv").write_text("dataset\ndrive\n")
     (folder / "data" / "examples" / "drive_best.png").write_bytes(b"panel")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())

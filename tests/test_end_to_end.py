@@ -111,6 +111,13 @@ def test_validation_has_the_threshold_that_test_photographs_are_scored_at(root):
     assert 0 < held_out["validation"]["f1"] < 1
 
 
+def test_every_pixel_of_the_fov_is_in_a_class_of_doubt(root):
+    table = pd.read_csv(root / "metrics" / "doubt.csv")
+    fields = [samples.fov(sample).sum() for sample in samples.find(root / "data" / "raw" / "test")]
+    assert table["pixels"].sum() == sum(fields)
+    assert 0 < table["wrong"].sum() < sum(fields)
+
+
 def test_every_figure_is_drawn(root):
     charts = {path.name for path in (root / "metrics" / "figures").iterdir()}
     assert charts == {f"{name}.png" for name in report.FIGURES}

@@ -9,7 +9,7 @@ import pytest
 from src import intervals, losses, metrics, reported, samples, structure
 from src.backend import tf
 from src.counts import count, scores
-from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of, write_validation
+from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of, write_doubt, write_validation
 
 LOSS = losses.get("focal_dice", 0.25, 2.0, None)
 RULES = Rules(threshold=0.4, loss=LOSS, widths=(2.5, 5.5), draws=200, seed=1)
@@ -167,6 +167,14 @@ def test_undefined_score_is_null_an_empty_cell_and_told(tmp_path):
     assert (written["mean_f1"], written["n_f1"]) == (0, 1)
     with (tmp_path / "per_image.csv").open(encoding="utf-8") as file:
         assert next(csv.DictReader(file))["f1"] == ""
+
+
+@pytest.mark.parametrize("rows", [[], [{"dataset": "drive", "doubt_up_to": 0.1, "pixels": 0, "wrong_share": math.nan}]])
+def test_table_of_doubt_has_its_columns_also_without_rows(tmp_path, rows):
+    write_doubt(tmp_path, rows)
+    header, *lines = (tmp_path / "doubt.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "dataset,doubt_up_to,pixels,wrong,wrong_share"
+    assert lines == ["drive,0.1,0,,"][: len(rows)]
 
 
 def test_validation_is_written_under_its_own_name(tmp_path):

@@ -27,14 +27,14 @@ def run(path, image: np.ndarray) -> np.ndarray:
 
 def network(members: int) -> tf.keras.Model:
     """A network that has seen images: batch normalisation has statistics of its own."""
-    built = [models.build("residual_unet", "", None, (4, 8, 8), 64) for _ in range(members)]
+    built = [models.build("residual_unet", "", None, (4, 8), 64) for _ in range(members)]
     for member in built:
         for _ in range(5):
             member(IMAGE, training=True)
     return models.mean(built)
 
 
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("members", [1, 2])
 def test_exported_network_predicts_what_the_network_does_at_any_size(tmp_path, members):
     model, path = network(members), tmp_path / "model.onnx"
     export.save(model, path)

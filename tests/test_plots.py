@@ -47,6 +47,17 @@ def bins():
     )
 
 
+def classes(**changes):
+    """The rows of one data set in doubt.csv, with three classes, one of them empty."""
+    table = {
+        "doubt_up_to": [0.01, 0.1, 1.0],
+        "pixels": [75, 25, 0],
+        "wrong": [3, 10, 0],
+        "wrong_share": [0.04, 0.4, np.nan],
+    }
+    return pd.DataFrame(table | changes)
+
+
 def scores(others=("second_observer",)):
     """scores.json of one data set."""
     return {
@@ -161,6 +172,21 @@ def test_reliability_that_is_undefined_can_be_drawn():
     assert "ECE undefined" in labels(figure)[1]
 
 
+def test_doubt_shows_the_share_of_wrong_pixels_of_each_class():
+    figure = plots.doubt({"drive": classes(), "chase_db1": classes(wrong_share=[0.1, 0.2, 0.3])})
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.04, 0.4, np.nan])
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), [0.1, 0.2, 0.3])
+    assert labels(figure) == ["drive", "chase_db1"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.01", "0.1", "1"]
+
+
+def test_doubt_that_is_not_known_can_be_drawn():
+    figure = plots.doubt({})
+    assert draw(figure)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["predicted without flips: no doubt is known"]
+
+
 def test_intervals_have_a_dot_and_whiskers_for_each_observer_and_score():
     (axes,) = plots.intervals(summary()).axes
     dots = [line for line in axes.lines if line.get_marker() in "oDv"]
@@ -225,6 +251,7 @@ def test_stage_draws_every_chart_and_example(tmp_path):
     curve().assign(dataset="drive").to_csv(metrics / "curves.csv", index=False)
     per_image([0.7, 0.9]).to_csv(metrics / "per_image.csv", index=False)
     bins().assign(dataset="drive").to_csv(metrics / "reliability.csv", index=False)
+    classes().assign(dataset="drive").to_csv(metrics / "doubt.csv", index=False)
     summary().to_csv(metrics / "summary.csv", index=False)
     (metrics / "scores.json").write_text(json.dumps(scores()))
     image, vessels, fov = np.full((60, 80, 3), 90, np.uint8), np.eye(60, 80, dtype=bool), np.ones((60, 80), bool)

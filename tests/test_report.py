@@ -2,13 +2,11 @@ import re
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from src import audit, files, provenance, report, reported, structure
+from src import audit, doubt, files, provenance, report, reported, structure
 from src.params import load_params
-from stages import report as stage
 
 PARAMS = load_params()
 OBSERVERS = ("model", "model_at_half", "second_observer", "sato")
@@ -52,11 +50,18 @@ def audited():
     return pd.DataFrame(rows, columns=audit.COLUMNS)
 
 
+def doubted(dataset="drive"):
+    """doubt.csv of one data set."""
+    rows = [(dataset, 0.05, 800, 16, 0.02), (dataset, 0.1, 100, 11, 0.11), (dataset, 1.0, 100, 40, 0.4)]
+    return pd.DataFrame(rows, columns=["dataset", "doubt_up_to", "pixels", "wrong", "wrong_share"])
+
+
 def results(**changes):
     """A finished run on one data set with second observer and one filter."""
     given = {
         "scores": scores(drive=dict.fromkeys(OBSERVERS, 4)),
         "summary": summary(),
+        "doubt": doubted(),
         "differences": differences(),
         "audit": audited(),
         "params": PARAMS.model_dump(),
@@ -186,6 +191,16 @@ def test_lengths_are_in_the_pixels_that_they_are_measured_in():
     assert f"thin below {PARAMS.evaluate.widths[0]} and thick from {PARAMS.evaluate.widths[1]}" in text
 
 
+def test_report_says_whether_errors_are_more_frequent_where_the_model_doubts():
+    told = "above 0.1 on 10.0% of the field of view; 40.0% of these pixels are wrong, 3.0% of the others."
+    assert f"`drive`: the doubt is {told}" in report.write(results())
+    assert "the doubt is above" not in report.write(results(doubt=doubted().head(0)))
+
+
+def test_doubtful_begins_where_a_class_ends():
+    assert report.DOUBTFUL in doubt.UP_TO
+
+
 def test_every_score_and_observer_that_is_shown_is_reported():
     assert {*report.POOLED, *report.ORIGINAL, *report.DIFFERENCES, *report.MEANS} <= set(reported.SCORES)
     assert set(report.NOT_FILTERS) <= set(reported.OBSERVERS)
@@ -201,17 +216,6 @@ def write_run(folder: Path) -> tuple[Path, Path]:
     summary(observers=("model", "sato")).to_csv(metrics / "summary.csv", index=False)
     differences(observers=("sato",)).to_csv(metrics / "differences.csv", index=False)
     audited().to_csv(metrics / "audit.csv", index=False)
+    doubted().to_csv(metrics / "doubt.csv", index=False)
     files.write_text(model, "weights")
     return metrics, model
-
-
-def test_stage_writes_the_same_bytes_twice_and_names_every_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    metrics, model = (path.relative_to(tmp_path) for path in write_run(tmp_path))
-    for name in ("one.md", "two.md"):
-        stage.main(metrics, model, metrics / name, PARAMS)
-    text = (metrics / "one.md").read_text(encoding="utf-8")
-    assert text == (metrics / "two.md").read_text(encoding="utf-8")
-    assert f"| `data/model/model.h5` | `{provenance.sha256(model)}` |" in text
-    assert all(f"| `metrics/{name}` | `{provenance.sha256(metrics / name)}` |" in text for name in provenance.TABLES)
-    assert line(text, "numpy") == f"| numpy | {np.__version__} |"
