@@ -1,7 +1,8 @@
 """Print the scores of each member of an ensemble alone, and their mean and range: python -m benchmarks.members.
 
 It reads what the stages wrote: data/model/model.h5, data/raw/validation and data/raw/test. Each member gets a threshold
-of its own from the validation images. Scores are pooled over the FOV of all test images, clDice is a mean over images.
+of its own from the validation images, unless `evaluate.threshold` is a number. Scores are pooled over the FOV of all
+test images, clDice is a mean over images.
 """
 
 from collections import defaultdict
@@ -22,7 +23,9 @@ def scores(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]
     evaluate, size = params.evaluate, (params.preprocess.fov_diameter, params.preprocess.clahe)
     views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
     predictor = Predictor(models.forward(member), member.input_shape[1], views)
-    threshold = metrics.best_threshold(mapping.pooled(mapping.maps(Path("data/raw/validation"), predictor, *size)))
+    threshold = evaluate.threshold
+    if threshold is None:
+        threshold = metrics.best_threshold(mapping.pooled(mapping.maps(Path("data/raw/validation"), predictor, *size)))
     pooled, cldice = defaultdict(lambda: metrics.EMPTY), defaultdict(list)
     for sample, found in mapping.maps(Path("data/raw/test"), predictor, *size):
         levels, truth, fov = samples.to_levels(found.probability), samples.truth(sample), samples.fov(sample)

@@ -1,19 +1,26 @@
 """Files below a folder, in zip and tar archives too, read one at a time and never unpacked to disk."""
 
+import bz2
+import contextlib
+import errno
 import gzip
 import io
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LARGEST_FILE = 512 * 2**20  # bytes, unpacked; the largest of the public sets is below 30 MB
-LARGEST_ARCHIVE = 8 * 2**30  # bytes, all members unpacked
+LARGEST_ARCHIVE = 4 * 2**30  # bytes, all members unpacked; HRF has less than 1 GB
+MOST_MEMBERS = 20_000  # the public sets have some hundred
+MOST_HEADERS = 2048 * MOST_MEMBERS  # bytes that describe the members of an archive: names, sizes, dates
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the first bytes
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -23,6 +30,10 @@ BROKEN = (
     EOFError,
     RuntimeError,  # zipfile: encrypted
     NotImplementedError,  # zipfile: unknown compression
+    UnicodeError,  # zipfile: names
+    struct.error,
+    KeyError,  # zipfile, tarfile: no such member after all
+    OverflowError,
 )
 
 
@@ -33,15 +44,18 @@ class File(NamedTuple):
     member: str | None = None
 
     def __str__(self) -> str:
-        """Where the file is, for error messages."""
-        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+        """Where the file is, for error messages, which are of one line."""
+        if self.member is None:
+            return str(self.path)
+        return f"{self.path}/{self.member if self.member.isprintable() else repr(self.member)}"
 
 
 class Member(NamedTuple):
-    """What the table of an archive says of one of its files."""
+    """What the table of an archive says of one of its files or folders."""
 
     name: str
     size: int
+    is_folder: bool
 
 
 def stem(path: Path) -> str:
@@ -63,7 +77,8 @@ def files(path: Path) -> list[tuple[PurePosixPath, File]]:
     """All files of a folder (and of the archives in it) or an archive, each with its place below `path`'s own name.
 
     Raises:
-        ValueError: an archive is broken, too large, or has a member that is a link or would land outside.
+        ValueError: an archive is broken, too large, of too many members, or has one that is a link or would land
+            outside.
     """
     if path.is_dir():
         top = PurePosixPath(path.name)
@@ -81,40 +96,55 @@ def read(file: File) -> bytes:
     Raises:
         ValueError: broken, or larger than `LARGEST_FILE` when unpacked.
     """
-    try:
-        content = file.path.read_bytes() if file.member is None else _read_member(file.path, file.member)
+    with _broken_named(file, "a whole file", ""):
+        content = _read_file(file.path) if file.member is None else _read_member(file.path, file.member)
         if (file.member or file.path.name).lower().endswith(".gz"):
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
                 content = stream.read(LARGEST_FILE + 1)
-    except BROKEN as error:
-        raise ValueError(f"{file}: expected a whole file, got a broken one ({error})") from error
     if len(content) > LARGEST_FILE:
         raise ValueError(f"{file}: expected at most {LARGEST_FILE} bytes, got more")
     return content
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE + 1)
 
 
 def _read_member(path: Path, name: str) -> bytes:
     if _is_zip(path):
         with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
             return stream.read(LARGEST_FILE + 1)
-    with tarfile.open(path) as archive:
+    with _tar_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         return archive.extractfile(name).read(LARGEST_FILE + 1)
+
+
+@contextlib.contextmanager
+def _broken_named(name: object, expected: str, advice: str) -> Iterator[None]:
+    """Turn what the libraries raise over broken archives into a ValueError that names the file."""
+    try:
+        yield
+    except (*BROKEN, ValueError, OSError) as error:
+        if str(error).startswith(f"{name}: "):  # said already
+            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of bz2 or a seek
+            raise
+        raise ValueError(f"{name}: expected {expected}, got a broken one ({error}){advice}") from error
 
 
 def _members(path: Path) -> list[Member]:
     """The files of an archive, refused where unsafe."""
     total, found = 0, []
-    try:
-        for member in _zip_members(path) if _is_zip(path) else _tar_members(path):
+    with _broken_named(path, "a whole zip or tar archive", "; delete it and fetch it again"):
+        for count, member in enumerate(_zip_members(path) if _is_zip(path) else _tar_members(path), 1):
             _refuse_outside(path, member.name)
+            if count > MOST_MEMBERS:
+                raise ValueError(f"{path}: expected at most {MOST_MEMBERS} members, got more")
             total += member.size
             if total > LARGEST_ARCHIVE:
                 raise ValueError(f"{path}: expected at most {LARGEST_ARCHIVE} bytes unpacked, got more")
             found.append(member)
-    except BROKEN as error:
-        reason = f"got a broken one ({error}); delete it and fetch it again"
-        raise ValueError(f"{path}: expected a whole zip or tar archive, {reason}") from error
-    return found
+    return [member for member in found if not member.is_folder]
 
 
 def _is_zip(path: Path) -> bool:
@@ -122,25 +152,46 @@ def _is_zip(path: Path) -> bool:
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive:  # whose table is no larger than the file itself
         for info in archive.infolist():
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise ValueError(f"{path}: expected files and folders only, got the link {info.filename!r}")
-            if info.is_dir():
-                _refuse_outside(path, info.filename)
-            else:
-                yield Member(info.filename, info.file_size)
+            yield Member(info.filename, info.file_size, info.is_dir())
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
-    with tarfile.open(path) as archive:
+    with _tar_stream(path) as stream, tarfile.open(fileobj=_Headers(stream, path), mode="r:") as archive:
         for info in archive:
-            if not (info.isfile() or info.isdir()):
+            if not (info.isfile() or info.isdir()) or info.issparse():
                 raise ValueError(f"{path}: expected files and folders only, got the link or device {info.name!r}")
-            if info.isdir():
-                _refuse_outside(path, info.name)
-            else:
-                yield Member(info.name, info.size)
+            if info.size < 0:  # tarfile would go back to where it was, for ever (CVE-2025-8194)
+                raise tarfile.ReadError(f"a member of {info.size} bytes")
+            yield Member(info.name, info.size, info.isdir())
+
+
+def _tar_stream(path: Path) -> BinaryIO:
+    """The tar itself, unpacked as it is read where its first bytes are those of a compressed file."""
+    with path.open("rb") as file:
+        begin = file.read(max(map(len, COMPRESSED)))
+    opener = next((opener for magic, opener in COMPRESSED.items() if begin.startswith(magic)), open)
+    return opener(path, "rb")
+
+
+class _Headers:
+    """A tar as it is listed: its headers are read, what lies between is skipped.
+
+    A few compressed megabytes can hold names, or maps of sparse files, that fill the memory.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path, self._left = stream, path, MOST_HEADERS
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        self._left -= size
+        if size < 0 or self._left < 0:
+            raise ValueError(f"{self._path}: expected at most {MOST_HEADERS} bytes of names and sizes, got more")
+        return self._stream.read(size)
 
 
 def _refuse_outside(path: Path, name: str) -> None:

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from src.patches import NEUTRAL, Patches, PatchWriter, cut, read
+from src import files
+from src.patches import NEUTRAL, Patches, PatchWriter, cut, disk_bytes, read
 
 BEND_STEP = 32  # pixels between the independent points of the elastic field
 BEND_REACH = 3.0  # largest displacement, in standard deviations
@@ -151,10 +152,12 @@ def augment_all(source: Path, folder: Path, plan: Plan, workers: int) -> None:
 
     Raises:
         ValueError: the context of the patches is too small for the limits.
+        OSError: the disk has not the space.
     """
     (count, side, _), variants = read(source).fov.shape, 1 + plan.copies
     if plan.copies:
         check_context(side, plan.size, plan.limits)
+    files.refuse_lack_of_space(folder, disk_bytes(count * variants, plan.size))
     with PatchWriter(folder, count * variants, plan.size) as writer, _one_thread_a_call():
 
         def work(index: int) -> None:

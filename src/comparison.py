@@ -5,6 +5,7 @@ revisions and experiments are read from git, so nothing runs again.
 """
 
 import argparse
+import csv
 import io
 import json
 import math
@@ -22,6 +23,7 @@ OWN = {"loss"}  # a score that each run defines by its own parameters
 KEY = ["dataset", "observer", "region", "id"]
 LEAST_DRAWS = 100
 COUNTS = ["tp", "fp", "fn", "tn"]
+LARGEST = 1e12  # beyond any score or number of pixels
 
 
 class Row(NamedTuple):
@@ -51,7 +53,7 @@ def read(run: str) -> pd.DataFrame:
     if path.is_dir():
         path /= TABLE.name
     if path.is_file():
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        return parse(revisions.WORKING.text(path), str(path))
     tree = revisions.find(run, also="a per_image.csv, ")
     return parse(tree.text(TABLE), tree.called(TABLE))
 
@@ -63,6 +65,7 @@ def parse(text: str, name: str) -> pd.DataFrame:
         ValueError: it is no such table, or a row stands there twice.
     """
     texts = dict.fromkeys([*KEY, "group"], str)
+    _refuse_ragged(text, name)
     try:
         table = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False, na_values={})
         table = table.apply(lambda column: column if column.name in texts else pd.to_numeric(column.replace("", None)))
@@ -71,10 +74,35 @@ def parse(text: str, name: str) -> pd.DataFrame:
     missing = [column for column in [*KEY, "group", *COUNTS] if column not in table]
     if missing:
         raise ValueError(f"{name}: expected the columns {', '.join(missing)}, found none")
+    for column in (column for column in table if column in {*COUNTS, *reported.SCORES}):
+        _refuse_other_numbers(table[column], column in COUNTS, f"{name}: {column}")
     twice = table[table.duplicated(KEY)]
     if len(twice):
         raise ValueError(f"{name}: expected a row once, got {'/'.join(twice.iloc[0][KEY])} twice")
     return table
+
+
+def _refuse_ragged(text: str, name: str) -> None:
+    """Refuse a table whose rows are not of one length, which pandas would shift, or that names a column twice."""
+    try:
+        header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{name}: expected a table of scores, got {error}") from error
+    twice = next((column for column in header if header.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{name}: expected each column once, got {twice!r:.40} twice")
+    for place, row in enumerate(rows, 1):
+        if row and len(row) != len(header):
+            raise ValueError(f"{name}: expected {len(header)} cells in every row, got {len(row)} in row {place}")
+
+
+def _refuse_other_numbers(column: pd.Series, counts: bool, name: str) -> None:
+    """Refuse a score beyond any that can be, and a count that is none."""
+    values = column.astype(float)
+    wrong = (values.abs() > LARGEST) | ((values.isna() | (values < 0) | (values % 1 != 0)) if counts else False)
+    if wrong.any():
+        expected = "numbers of pixels" if counts else "finite numbers"
+        raise ValueError(f"{name}: expected {expected}, got {values[wrong].iloc[0]}")
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame, region: str, observer: str, draws: int, seed: int) -> list[Row]:

@@ -16,7 +16,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from src import archives, audit, datasets, decode, folder, fov, phantom, samples
+from src import archives, audit, datasets, decode, files, folder, fov, phantom, samples
 from src.archives import File
 from src.datasets import DataSet, Download, Record, Subsets
 
@@ -31,12 +31,13 @@ TRY_PHANTOM = "to try the pipeline without it, set data.train and data.test to [
 
 
 class Entry(NamedTuple):
-    """A photograph that can be loaded; `load` works in another process, too."""
+    """A photograph that can be loaded; `load` works in another process, too. `pixels` says how many it has."""
 
     dataset: str
     id: str
     group: str
     load: Callable[[], samples.Eye]
+    pixels: Callable[[], int]
 
 
 class Verified(NamedTuple):
@@ -51,7 +52,13 @@ def phantoms(train: int, test: int, height: int, width: int, seed: int) -> Subse
 
     def entry(number: int) -> Entry:
         id_ = f"{number:04d}"
-        return Entry("phantom", id_, f"phantom-{id_}", partial(_load_phantom, id_, seed, number, height, width))
+        return Entry(
+            "phantom",
+            id_,
+            f"phantom-{id_}",
+            partial(_load_phantom, id_, seed, number, height, width),
+            lambda: height * width,
+        )
 
     return Subsets(tuple(map(entry, range(train))), tuple(map(entry, range(FIRST_TEST, FIRST_TEST + test))))
 
@@ -124,13 +131,18 @@ def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> audit.Report:
     """Write each subset to out/<subset>, on all cores; nothing appears under its final name before all are whole.
 
     Returns the audit of what is written; where that refuses it, nothing is.
+
+    Raises:
+        OSError: the disk has not the space.
     """
+    pixels = sum(entry.pixels() for entries in subsets.values() for entry in entries)
+    files.refuse_lack_of_space(out, samples.PNG_BYTES * pixels)
     part = out / ".part"
     shutil.rmtree(part, ignore_errors=True)
     try:
-        jobs = [(part / subset, entry) for subset, entries in subsets.items() for entry in entries]
+        jobs = [(part / subset, entry.dataset, entry.load) for subset, entries in subsets.items() for entry in entries]
         with ProcessPoolExecutor(min(_cores(), len(jobs)), get_context("spawn")) as pool:
-            written = pool.map(_write_entry, *zip(*jobs, strict=True))
+            written = pool.map(_write_eye, *zip(*jobs, strict=True))
             for _ in tqdm(written, desc="download", total=len(jobs), unit="photograph"):
                 pass
         for subset, entries in subsets.items():
@@ -163,8 +175,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _write_entry(root: Path, entry: Entry) -> None:
-    samples.write_eye(root, entry.dataset, entry.load())
+def _write_eye(root: Path, dataset: str, load: Callable[[], samples.Eye]) -> None:
+    samples.write_eye(root, dataset, load())
 
 
 def _load_phantom(id_: str, seed: int, number: int, height: int, width: int) -> samples.Eye:
@@ -173,17 +185,23 @@ def _load_phantom(id_: str, seed: int, number: int, height: int, width: int) -> 
 
 
 def _own_entry(photograph: folder.Photograph) -> Entry:
-    return Entry("folder", photograph.id, photograph.group, partial(_load_own, photograph))
+    image = Verified(File(photograph.image), None)
+    return Entry("folder", *photograph[:2], partial(_load_own, photograph), partial(_pixels, image, {}))
 
 
 def _public_entry(name: str, record: Record, found: Mapping[str, File], listed: Mapping[str, str]) -> Entry:
-    files = [None if place is None else Verified(found[place], listed.get(place)) for place in record[2:]]
-    return Entry(name, record.id, record.group, partial(_load_files, record.id, record.group, files, listed, False))
+    verified = [None if place is None else Verified(found[place], listed.get(place)) for place in record[2:]]
+    load = partial(_load_files, *record[:2], verified, listed, False)
+    return Entry(name, *record[:2], load, partial(_pixels, verified[0], listed))
+
+
+def _pixels(image: Verified, listed: Mapping[str, str]) -> int:
+    return decode.pixels(_verified_bytes(image, listed), str(image.file))
 
 
 def _load_own(photograph: folder.Photograph) -> samples.Eye:
-    files = [None if path is None else Verified(File(path), None) for path in photograph[2:]]
-    eye = _load_files(photograph.id, photograph.group, files, {}, True)
+    verified = [None if path is None else Verified(File(path), None) for path in photograph[2:]]
+    eye = _load_files(photograph.id, photograph.group, verified, {}, True)
     folder.refuse_inverted(photograph.truth, eye.truth, eye.fov)
     if eye.second_observer is not None:
         folder.refuse_inverted(photograph.second_observer, eye.second_observer, eye.fov)
@@ -191,17 +209,17 @@ def _load_own(photograph: folder.Photograph) -> samples.Eye:
 
 
 def _load_files(
-    id_: str, group: str, files: list[Verified | None], listed: Mapping[str, str], upright: bool
+    id_: str, group: str, verified: list[Verified | None], listed: Mapping[str, str], upright: bool
 ) -> samples.Eye:
-    """The eye with image, truth, FOV and second observer from `files`; the FOV is found where there is none."""
-    image = decode.photograph(_verified_bytes(files[0], listed), str(files[0].file), upright)
-    truth, field, second = (_drawing(file, listed, image, upright) for file in files[1:])
+    """The eye with image, truth, FOV and second observer as verified; the FOV is found where there is none."""
+    image = decode.photograph(_verified_bytes(verified[0], listed), str(verified[0].file), upright)
+    truth, field, second = (_drawing(file, listed, image, upright) for file in verified[1:])
     try:
         field = fov.find(image) if field is None else field
     except ValueError as error:
-        raise ValueError(f"{files[0].file}: {error}") from error
+        raise ValueError(f"{verified[0].file}: {error}") from error
     if not field.any():
-        raise ValueError(f"{files[2].file}: expected a field of view, got an empty one")
+        raise ValueError(f"{verified[2].file}: expected a field of view, got an empty one")
     return samples.Eye(id_, group, image, truth, field, second)
 
 

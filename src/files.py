@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with _uninterrupted():
+    with _uninterrupted(), named(path):
         try:
             with part.open("wb") as file:
                 file.write(content)
@@ -36,6 +37,16 @@ def write_bytes(path: Path, content: bytes) -> None:
             _sync(path.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """In the block, an OSError that names no file, as that of a full disk, gets the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -48,6 +59,14 @@ def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
+
+
+def refuse_lack_of_space(folder: Path, needed: float) -> None:
+    """OSError where the disk of `folder`, which need not exist yet, has fewer than `needed` bytes free."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise OSError(f"{folder}: expected {needed:.0f} bytes free on the disk for what is to be written, got {free}")
 
 
 def _sync(folder: Path) -> None:

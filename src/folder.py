@@ -106,8 +106,8 @@ def _groups(path: Path, ids: set[str]) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8, got {error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: expected a table in UTF-8, got {error}") from error
     if any(not row.get("id") or not row.get("group") for row in rows):
         raise ValueError(f"{path}: expected the columns id,group, filled in every row")
     listed = [row["id"] for row in rows]

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from src.params import SHORT
 from src.revisions import Tree
 
 LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
@@ -60,7 +61,7 @@ def lock(tree: Tree) -> Lock:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "all"
-        raise ValueError(f"{tree.called(LOCK)}: {key}: {first['msg']}, got {first['input']!r:.40}") from error
+        raise ValueError(f"{tree.called(LOCK)}: {key}: {first['msg']}, got {SHORT.repr(first['input'])}") from error
 
 
 def altered(tree: Tree, locked: Lock, tables: Iterable[Path]) -> list[str]:
@@ -137,7 +138,8 @@ def _leads_nowhere(name: str, locked: Lock) -> bool:
 
 
 def _yaml(tree: Tree, path: Path) -> Any:
+    text = tree.text(path)
     try:
-        return yaml.safe_load(tree.text(path))
-    except yaml.YAMLError as error:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{tree.called(path)}: expected YAML, got {' '.join(str(error).split())}") from error

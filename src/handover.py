@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 from src import files
 from src.stores import FOLDER
 
+KEPT_DAYS = 30  # after which a run whose training nobody recorded is left to MLflow as it is
 WAIT_SECONDS = 60  # how long `record` waits for a watcher whose training has ended
 KILLED = "KILLED"
 
@@ -98,6 +100,14 @@ def told(path: Path) -> None:
         remove(path)
     else:
         files.write_text(path, json.dumps(note._replace(told=True)._asdict()))
+
+
+def prune(root: Path, uri: str) -> None:
+    """Forget the runs that nobody completed in KEPT_DAYS."""
+    oldest = time.time() - KEPT_DAYS * 86400
+    for path, note in _left(root, uri):
+        if note.told and path.stat().st_mtime < oldest:
+            remove(path)
 
 
 def remove(path: Path) -> None:

@@ -30,7 +30,7 @@ def watched(model: Path, table: Path) -> Iterator[None]:
         end = "FINISHED"
     finally:
         if watcher is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C ends the wait
                 watcher.communicate(end, timeout=PATIENCE)
 
 

@@ -1,5 +1,6 @@
 """The networks: photograph, prepared, to probability of vessel. The only importer of segmentation_models."""
 
+import builtins
 import io
 import json
 import warnings
@@ -18,6 +19,8 @@ LIBRARY = {"unet": sm.Unet, "linknet": sm.Linknet, "fpn": sm.FPN, "pspnet": sm.P
 ARCHITECTURES = (*LIBRARY, "residual_unet")
 STEP = {"pspnet": 96}  # sides a network takes are multiples of this
 DEFAULT_STEP = 32
+CALLERS = ("Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod")  # layers that call what they say
+LIBRARIES = ("keras", "tf_keras", "efficientnet", "classification_models", "segmentation_models")
 
 
 def _input_form(backbone: str) -> tf.keras.layers.Conv2D:
@@ -105,6 +108,10 @@ def _of_library(architecture: str, backbone: str, encoder_weights: str | None, s
             raise
         reason = " ".join(str(error).split())
         raise ValueError(f"model.encoder_weights: {encoder_weights!r} could not be loaded: {reason}") from error
+    if any(type(layer).__name__ in CALLERS for layer in network.layers):
+        raise ValueError(
+            f"model.backbone: expected one without Lambda layers, which no file may hold, got {backbone!r}"
+        )
     for layer in network.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = residual_unet.MOMENTUM
@@ -148,15 +155,31 @@ def load(path: Path) -> tf.keras.Model:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a model file, or one with a Lambda layer, which could run code of the file's author.
+        ValueError: not a model file, or one that could run code of its author: with a Lambda layer or its kin, or
+            with the name of a function or class of another library than those that make networks.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; run `dvc repro train`")
     try:
         with h5py.File(path, "r") as file:
             config = json.loads(file.attrs["model_config"])
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
         raise ValueError(f"{path}: expected a model saved as .h5, got {error}") from error
-    if '"class_name": "Lambda"' in json.dumps(config):
-        raise ValueError(f"{path}: expected a model without Lambda layers, got one that runs code of its own")
+    _refuse_code(config, path)
     return tf.keras.models.load_model(path, compile=False)
+
+
+def _refuse_code(config: object, path: Path) -> None:
+    """Refuse a network's description, or a part of it, that would call what the file names."""
+    parts = list(config.values()) if isinstance(config, dict) else config if isinstance(config, list) else []
+    if isinstance(config, dict):
+        name, module = config.get("class_name"), config.get("module")
+        if name in CALLERS:
+            raise ValueError(
+                f"{path}: expected a model without Lambda layers, got one that runs code of its own: {name}"
+            )
+        of_python = module == "builtins" and not hasattr(builtins, str(config.get("config")))  # an activation by name
+        if module is not None and not of_python and str(module).split(".")[0] not in LIBRARIES:
+            raise ValueError(f"{path}: expected a model of {', '.join(LIBRARIES)}, got one that names {module!r:.80}")
+    for part in parts:
+        _refuse_code(part, path)

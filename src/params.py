@@ -1,5 +1,6 @@
 """Typed view of params.yaml: the only reader of it. It holds no value of its own, only types and ranges."""
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -8,6 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 DataSetName = Literal["phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder"]
 FilterName = Literal["frangi", "sato", "matched_filter"]
+MOST_SENTENCES = 20
+SHORT = reprlib.Repr()  # what is shown of a value: a few hundred bytes of YAML can stand for gigabytes
+SHORT.maxlevel = 2
 
 
 def _refuse_bool(value: object) -> object:
@@ -23,7 +27,8 @@ Share = Annotated[Float, Field(gt=0, lt=1)]
 Unit = Annotated[Float, Field(ge=0, le=1)]
 Positive = Annotated[Float, Field(gt=0)]
 NotNegative = Annotated[Float, Field(ge=0)]
-Count = Annotated[Int, Field(ge=1)]
+Count = Annotated[Int, Field(ge=1, le=1_000_000)]  # beyond, memory ends before a typing error shows
+Side = Annotated[Int, Field(ge=16, le=4096)]  # pixels
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -73,23 +78,23 @@ class PhantomSection(Section):
     """Number and size of the drawn photographs."""
 
     train: Annotated[Int, Field(ge=2, le=5000)]
-    test: Count
-    height: Annotated[Int, Field(ge=128, le=4096)]
-    width: Annotated[Int, Field(ge=128, le=4096)]
+    test: Annotated[Int, Field(ge=1, le=5000)]
+    height: Annotated[Side, Field(ge=128)]
+    width: Annotated[Side, Field(ge=128)]
     seed: Seed
 
 
 class Preprocess(Section):
     """From a photograph to network input."""
 
-    fov_diameter: Annotated[Int, Field(ge=64, le=4096)]
-    clahe: NotNegative
+    fov_diameter: Annotated[Side, Field(ge=64)]
+    clahe: Annotated[NotNegative, Field(le=1000)]
 
 
 class Patch(Section):
     """The cutting of prepared photographs."""
 
-    size: Annotated[Int, Field(ge=32, multiple_of=32)]
+    size: Annotated[Side, Field(ge=32, multiple_of=32)]
     stride: Count
     min_fov: Unit
     context: Annotated[Float, Field(ge=1, le=4)]
@@ -98,17 +103,17 @@ class Patch(Section):
 class Augment(Section):
     """Changed variants of each training patch."""
 
-    copies: Annotated[Int, Field(ge=0)]
+    copies: Annotated[Int, Field(ge=0, le=1000)]
     rotation: Annotated[Float, Field(ge=0, le=180)]
     flip: bool
     scale: Annotated[Float, Field(ge=0, le=1)]
-    elastic: NotNegative
+    elastic: Annotated[NotNegative, Field(le=1000)]
     brightness: Unit
     contrast: Unit
     gamma: Unit
     colour: Unit
     noise: Unit
-    blur: NotNegative
+    blur: Annotated[NotNegative, Field(le=100)]
     seed: Seed
 
 
@@ -118,7 +123,7 @@ class Model(Section):
     architecture: Literal["unet", "linknet", "fpn", "pspnet", "residual_unet"]
     backbone: str
     encoder_weights: str | None
-    filters: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)]
+    filters: Annotated[tuple[Annotated[Count, Field(le=4096)], ...], Field(min_length=2, max_length=6)]
 
 
 class Loss(Section):
@@ -126,7 +131,7 @@ class Loss(Section):
 
     name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice"]
     alpha: Unit
-    gamma: NotNegative
+    gamma: Annotated[NotNegative, Field(le=100)]
     balance: Unit | None
 
 
@@ -138,13 +143,13 @@ class Train(Section):
     warmup: Annotated[Float, Field(ge=0, lt=1)]
     epochs: Count
     steps_per_epoch: Count | None
-    batch_size: Count
+    batch_size: Annotated[Count, Field(le=4096)]
     clip_norm: Positive | None
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool
-    members: Count
-    threads: Count
+    members: Annotated[Count, Field(le=100)]
+    threads: Annotated[Count, Field(le=1024)]
     seed: Seed
 
 
@@ -164,12 +169,12 @@ class Evaluate(Section):
     """Prediction of whole photographs, and the operating point."""
 
     flips: bool
-    tile: Annotated[Int, Field(ge=64, multiple_of=32)]
+    tile: Annotated[Side, Field(ge=64, multiple_of=32)]
     overlap: Annotated[Int, Field(ge=0)]
-    batch_size: Count
+    batch_size: Annotated[Count, Field(le=4096)]
     threshold: Share | None
     widths: tuple[Positive, Positive]
-    draws: Annotated[Int, Field(ge=100)]
+    draws: Annotated[Count, Field(ge=100)]
     seed: Seed
 
     @model_validator(mode="after")
@@ -189,7 +194,7 @@ class Plot(Section):
     """The figures."""
 
     dpi: Annotated[Int, Field(ge=30, le=600)]
-    zoom: Annotated[Int, Field(ge=16)]
+    zoom: Side
 
 
 class Record(Section):
@@ -205,7 +210,7 @@ class Regression(Section):
 
     region: Literal["fov", "full_image"]
     scores: Annotated[dict[str, NotNegative], Field(min_length=1)]
-    draws: Annotated[Int, Field(ge=100)]
+    draws: Annotated[Count, Field(ge=100)]
     seed: Seed
 
 
@@ -261,7 +266,8 @@ class Params(Section):
 
 def _sentence(error: dict) -> str:
     """One sentence on one error of pydantic: the key, what was expected, what was found."""
-    key, found = ".".join(str(part) for part in error["loc"]) or "all", error["input"]
+    key, found = ".".join(SHORT.repr(part).strip("'") for part in error["loc"]) or "all", error["input"]
+    shown = SHORT.repr(found)
     if error["type"] == "value_error" and not error["loc"]:
         return error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -269,10 +275,10 @@ def _sentence(error: dict) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "model_type":
-        return f"{key}: expected keys and values, got {found!r}"
+        return f"{key}: expected keys and values, got {shown}"
     if error["type"] == "value_error" and isinstance(found, dict):
         return f"{key}.{error['msg'].removeprefix('Value error, ')}"
-    return f"{key}: {error['msg']}, got {found!r}"
+    return f"{key}: {error['msg']}, got {shown}"
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -303,7 +309,7 @@ def load_checkpoints(path: Path = Path("params.yaml")) -> Checkpoints:
 def _read(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no such date or number
         raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
 
 
@@ -311,4 +317,6 @@ def _checked(model: type[Checked], values: object, path: Path) -> Checked:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(map(_sentence, error.errors()))) from error
+        sentences = list(map(_sentence, error.errors(include_url=False, include_context=False)))
+        more = [f"and {len(sentences) - MOST_SENTENCES} more"] if len(sentences) > MOST_SENTENCES else []
+        raise ValueError(f"{path}: " + "; ".join(sentences[:MOST_SENTENCES] + more)) from error

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src import files
+
 NEUTRAL = 128  # the grey outside the field of view and outside the image
 POSITIONS = "positions.csv"  # a row a patch, after a header: where it was cut
 
@@ -147,6 +149,11 @@ def read(folder: Path) -> Patches:
     return patches
 
 
+def disk_bytes(count: int, size: int) -> int:
+    """What `count` patches of side `size` take on the disk: five bytes a pixel."""
+    return count * size * size * 5
+
+
 class PatchWriter:
     """Writes a known number of patches to folder/{images,truth,fov}.npy, in any order, from any thread.
 
@@ -211,11 +218,13 @@ class _ArrayFile:
         if item.shape != self._shape or item.dtype != self._dtype:
             expected, found = f"{self._shape} {self._dtype}", f"{item.shape} {item.dtype}"
             raise ValueError(f"{self._path}: expected a patch {expected}, got {found}")
-        self._file.seek(self._begin + index * item.nbytes)
-        self._file.write(np.ascontiguousarray(item).data)
+        with files.named(self._path):
+            self._file.seek(self._begin + index * item.nbytes)
+            self._file.write(np.ascontiguousarray(item).data)
 
     def close(self) -> None:
-        self._file.close()
+        with files.named(self._path):
+            self._file.close()
 
     def publish(self) -> None:
         os.replace(self._part, self._path)

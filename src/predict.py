@@ -7,8 +7,10 @@ or written, and 130 when it is stopped. For research, not for diagnosis.
 """
 
 import argparse
+import functools
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import filelock
@@ -24,16 +26,54 @@ MODEL = Path(__file__).parents[1] / "models" / "compact.onnx"
 TABLE, LOCK = "photographs.csv", ".lock"
 
 
-class Outcome:
+class Outcome(NamedTuple):
     """How many photographs were predicted, had been before, and were refused."""
 
-    def __init__(self) -> None:
-        """None so far."""
-        self.predicted, self.before, self.refused = 0, 0, 0
+    predicted: int = 0
+    before: int = 0
+    refused: int = 0
+
+    def plus(self, other: "Outcome") -> "Outcome":
+        """Those of both."""
+        return Outcome(*map(sum, zip(self, other, strict=True)))
 
     def __str__(self) -> str:
         """The numbers in a sentence."""
         return f"{self.predicted} predicted, {self.before} done before, {self.refused} refused"
+
+
+class Means(NamedTuple):
+    """How photographs are predicted: the arguments of `Exported` and of `Segmenter`."""
+
+    model: Path
+    threads: int
+    flips: bool
+    threshold: float | None
+
+
+@functools.cache
+def load(means: Means) -> Segmenter:
+    """The network, loaded once a process; errors as of `Exported`."""
+    cv2.setNumThreads(means.threads)
+    return Segmenter(Exported(means.model, means.threads), means.flips, means.threshold)
+
+
+def fill(out: Path, files: list[Path], means: Means, patience: float = 0.0) -> Outcome:
+    """Predict these photographs into a folder that no other process writes to meanwhile; see `run`.
+
+    Raises:
+        filelock.Timeout: another process has written to it for `patience` seconds.
+        ValueError: the folder holds a table of another kind.
+        OSError: a result cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(out / LOCK, timeout=patience):
+        journal = Journal(out / TABLE, results.COLUMNS)
+        names = photographs.named(files, {path: row["id"] for path, row in journal.rows.items()})
+        try:
+            return run([Task(file, names[file], out) for file in files], load(means), journal)
+        finally:
+            journal.tidy()
 
 
 def run(tasks: list[Task], segmenter: Segmenter, journal: Journal) -> Outcome:
@@ -44,49 +84,48 @@ def run(tasks: list[Task], segmenter: Segmenter, journal: Journal) -> Outcome:
     """
     outcome = Outcome()
     for task in tqdm(tasks, desc="predict", unit="photograph"):
-        try:
-            content = task.file.read_bytes()
-        except OSError as error:
-            _refuse(task, segmenter.row(task, b""), f"{task.file}: cannot be read ({error.strerror})", journal, outcome)
-            continue
-        begun, before = segmenter.row(task, content), journal.rows.get(str(task.file))
-        if segmenter.is_done(task, begun, before):
-            outcome.before += 1
-            continue
-        if before is not None:  # from now on its files are no longer those of that row
-            journal.add(begun)
-            results.remove(task)
-        try:
-            journal.add(segmenter.segment(task, content))
-            outcome.predicted += 1
-        except ValueError as error:
-            _refuse(task, begun, str(error), journal, outcome)
+        outcome = outcome.plus(_one(task, segmenter, journal))
     return outcome
 
 
-def _refuse(task: Task, begun: dict[str, str], reason: str, journal: Journal, outcome: Outcome) -> None:
+def _one(task: Task, segmenter: Segmenter, journal: Journal) -> Outcome:
+    """Predict one photograph, or not."""
+    try:
+        content = task.file.read_bytes()
+    except OSError as error:
+        reason = f"{task.file}: cannot be read ({error.strerror})"
+        return _refuse(task, segmenter.row(task, b""), reason, journal)
+    begun, before = segmenter.row(task, content), journal.rows.get(str(task.file))
+    if segmenter.is_done(task, begun, before):
+        return Outcome(before=1)
+    if before is not None:  # from now on its files are no longer those of that row
+        journal.add(begun)
+        results.remove(task)
+    try:
+        journal.add(segmenter.segment(task, content))
+    except ValueError as error:
+        return _refuse(task, begun, str(error), journal)
+    return Outcome(predicted=1)
+
+
+def _refuse(task: Task, begun: dict[str, str], reason: str, journal: Journal) -> Outcome:
     results.remove(task)
     journal.add(begun | {"status": results.REFUSED, "reason": reason})
     tqdm.write(f"refused: {reason}", file=sys.stderr)
-    outcome.refused += 1
+    return Outcome(refused=1)
 
 
 def main() -> int:
     """Predict the photographs that the command line names; the exit code."""
-    parser = _parser()
+    parser = arguments("python -m src.predict", __doc__)
+    parser.add_argument("--threads", type=count, default=2, metavar="N", help="of the processor; 2")
     given = parser.parse_args()
-    cv2.setNumThreads(given.threads)
+    means = Means(given.model, given.threads, given.flips, given.threshold)
     try:
-        segmenter = Segmenter(Exported(given.model, given.threads), given.flips, given.threshold)
+        load(means)  # a wrong network is refused first
         found = photographs.find(given.photographs, given.out)
-        given.out.mkdir(parents=True, exist_ok=True)
-        with stoppable(), filelock.FileLock(given.out / LOCK, timeout=0):
-            journal = Journal(given.out / TABLE, results.COLUMNS)
-            names = photographs.named(found, {path: row["id"] for path, row in journal.rows.items()})
-            try:
-                outcome = run([Task(file, names[file], given.out) for file in found], segmenter, journal)
-            finally:
-                journal.tidy()
+        with stoppable():
+            outcome = fill(given.out, found, means)
     except filelock.Timeout:
         parser.error(f"{given.out}: another prediction writes to this folder")
     except (ValueError, OSError) as error:
@@ -98,9 +137,10 @@ def main() -> int:
     return 1 if outcome.refused else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def arguments(program: str, description: str) -> argparse.ArgumentParser:
+    """What photographs to predict, with which network, and how."""
     parser = argparse.ArgumentParser(
-        prog="python -m src.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photographs", nargs="+", help="files, folders (with all below them) or quoted patterns")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
@@ -116,7 +156,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threshold", type=_share, metavar="P", help="probability above which is vessel; the network's"
     )
-    parser.add_argument("--threads", type=_count, default=2, metavar="N", help="of the processor; 2")
     return parser
 
 
@@ -130,7 +169,8 @@ def _share(text: str) -> float:
     return value
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number of at least 1, from the command line."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return int(text)

@@ -87,7 +87,7 @@ def read(tree: Tree) -> Side:
     images = comparison.parse(tree.text(comparison.TABLE), tree.called(comparison.TABLE))
     try:
         scores = json.loads(tree.text(SCORES))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{tree.called(SCORES)}: expected JSON, got {error}") from error
     if not isinstance(scores, dict):
         raise ValueError(f"{tree.called(SCORES)}: expected scores by test set, got {scores!r:.40}")
@@ -222,7 +222,7 @@ def _look_up(side: Side, dataset: str, region: str, name: str) -> float | None:
         value = value[key]
     if value is None:
         return math.nan
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or abs(value) > comparison.LARGEST:
         raise ValueError(f"{side.name}: {SCORES}: {dataset}.{region}.{name}: expected a number, got {value!r:.40}")
     return float(value)
 
@@ -272,7 +272,7 @@ def _label(score: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return json.dumps(value)
+    return json.dumps(value, default=str)  # YAML has dates
 
 
 def main(arguments: list[str]) -> int:

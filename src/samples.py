@@ -7,6 +7,7 @@ Files hold 0 and 255, memory holds bool; converted here and nowhere else.
 """
 
 import csv
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from src import files
 
 TABLE = "samples.csv"
 COLUMNS = ("dataset", "id", "group")
+PNG_BYTES = 1.5  # a pixel, of a photograph with its drawings or a map; DRIVE and phantoms have 1.0 to 1.3 of either
 
 
 class Eye(NamedTuple):
@@ -81,6 +83,21 @@ def read_levels(path: Path) -> np.ndarray:
     return levels
 
 
+def map_bytes(found: list[Sample]) -> float:
+    """About what a probability map of each sample takes on the disk; `PNG_BYTES` a pixel."""
+    return PNG_BYTES * sum(map(pixels, found))
+
+
+def pixels(sample: Sample) -> int:
+    """The number of pixels of a photograph, from the head of its PNG."""
+    with sample.path("images").open("rb") as file:
+        head = file.read(24)
+    if len(head) < 24 or not head.startswith(b"\x89PNG"):
+        raise ValueError(f"{sample.path('images')}: expected a whole picture, got one that cannot be decoded")
+    width, height = struct.unpack(">II", head[16:])
+    return width * height
+
+
 def image(sample: Sample) -> np.ndarray:
     """The photograph, (H, W, 3) uint8 RGB."""
     return read_image(sample.path("images"))
@@ -112,14 +129,15 @@ def find(root: Path, least: int = 1) -> list[Sample]:
     table = root / TABLE
     if not table.exists():
         raise FileNotFoundError(f"{table}: missing; run `dvc repro download`")
-    with table.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {reader.fieldnames}")
-        rows = sorted(tuple(row.values()) for row in reader)
+    header, *rows = _rows(table)
+    if tuple(header) != COLUMNS:
+        raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {', '.join(header):.80}")
+    for row in rows:
+        if len(row) != len(COLUMNS) or not all(map(str.isprintable, row)) or not all(row):
+            raise ValueError(f"{table}: expected {', '.join(COLUMNS)} in every row, got {row!r:.80}")
     if len(rows) < least:
         raise ValueError(f"{table}: expected at least one sample, found none")
-    found = [Sample(dataset, id_, group, root / dataset) for dataset, id_, group in rows]
+    found = [Sample(dataset, id_, group, root / dataset) for dataset, id_, group in sorted(map(tuple, rows))]
     for sample in found:
         for kind in ("images", "truth", "fov"):
             if not sample.path(kind).exists():
@@ -140,6 +158,15 @@ def write_eye(root: Path, dataset: str, eye: Eye) -> None:
 def write_table(root: Path, rows: list[tuple[str, str, str]]) -> None:
     """Write samples.csv from rows (dataset, id, group), sorted."""
     files.write_rows(root / TABLE, [COLUMNS, *sorted(rows)])
+
+
+def _rows(table: Path) -> list[list[str]]:
+    """The rows of a table, at least an empty header; ValueError where it is no text."""
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.reader(file) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: expected a table in UTF-8, got {error}") from error
 
 
 def _read(path: Path, flags: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from src.params import Baselines, Preprocess
 
 def main(train: Path, test: Path, out: Path, section: Baselines, preparation: Preprocess) -> None:
     """Write each filter's maps of `test`, and its threshold of best F1 on `train`, to `out`: all or nothing."""
+    files.refuse_lack_of_space(out, len(section.filters) * samples.map_bytes(samples.find(test)))
     part, thresholds = out.with_name(f"{out.name}.part"), {}
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -44,8 +46,16 @@ def maps(root: Path, name: str, preparation: Preprocess) -> Iterator[tuple[sampl
 
     found = samples.find(root)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:
-        yield from tqdm(pool.map(work, found), f"{name} {root.name}", len(found), unit="image")
+    pool, waiting = ThreadPoolExecutor(cores), deque()
+    try:
+        for sample in tqdm(found, f"{name} {root.name}", unit="image"):
+            waiting.append(pool.submit(work, sample))
+            if len(waiting) > cores:  # more would fill the memory where maps are made faster than they are written
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from src import backend, doubt, evaluation, losses, mapping, metrics, models, samples
+from src import backend, doubt, evaluation, files, losses, mapping, metrics, models, samples
 from src.cli import run
 from src.params import Evaluate, Loss, Preprocess
 from src.predictor import Predictor, Views
@@ -23,6 +23,7 @@ def main(
     threads: int,
 ) -> None:
     """Score and choose the threshold on validation; write maps of the test photographs and scores of all observers."""
+    files.refuse_lack_of_space(predictions, samples.map_bytes(samples.find(test)))
     backend.configure(threads)
     model = models.load(model_file)
     views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)

@@ -125,6 +125,15 @@ def test_runs_that_cannot_be_paired_are_refused(tmp_path, changed, said):
             "expected a row once, got drive/model/fov/1 twice",
         ),
         (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,good,.5,1\n", "expected a table of scores, got Unable"),
+        (
+            ",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,.5,.5,1,9\n",
+            "expected 12 cells in every row, got 13 in row 1",
+        ),
+        (",".join([*COLUMNS, "f1"]) + "\n", "expected each column once, got 'f1' twice"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,inf,.5,1\n", "f1: expected finite numbers, got inf"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2.5,3,4,.5,.5,1\n", "fp: expected numbers of pixels, got 2.5"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,-3,4,.5,.5,1\n", "fn: expected numbers of pixels, got -3.0"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,,.5,.5,1\n", "tn: expected numbers of pixels, got nan"),
     ],
 )
 def test_table_that_is_none_is_named(tmp_path, content, said):
@@ -132,6 +141,13 @@ def test_table_that_is_none_is_named(tmp_path, content, said):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=f"a.csv: {said}"):
         comparison.read(str(path))
+
+
+def test_table_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"a\.csv: expected UTF-8, got") as caught:
+        comparison.read(str(tmp_path / "a.csv"))
+    assert type(caught.value) is ValueError
 
 
 def test_formats_hold_the_same_numbers(tmp_path, capsys):

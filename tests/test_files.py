@@ -1,5 +1,6 @@
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,13 +23,21 @@ def test_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch)
     path.write_bytes(b"before")
 
     def full(number: int) -> None:
-        raise OSError(28, "No space left on device", "a.bin")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: .*a\.bin"):
         files.write_bytes(path, b"afterwards")
     assert path.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_lack_of_space_is_said_in_one_sentence_with_both_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=99))
+    files.refuse_lack_of_space(tmp_path / "new" / "er", 99)
+    with pytest.raises(OSError, match=rf"^{tmp_path}/new: expected 100 bytes free on the disk .*, got 99$"):
+        files.refuse_lack_of_space(tmp_path / "new", 99.6)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

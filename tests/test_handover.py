@@ -1,4 +1,6 @@
+import os
 import threading
+import time
 
 import pytest
 
@@ -86,3 +88,12 @@ def test_file_of_another_version_is_left_alone(tmp_path):
 def test_password_of_a_store_is_not_written(tmp_path):
     with handover.Entry(tmp_path, "https://me:secret@server") as entry:
         assert "secret" not in entry.path.read_text()
+
+
+@pytest.mark.parametrize(("days", "told", "there"), [(29, True, True), (31, True, False), (31, False, True)])
+def test_run_that_nobody_completed_is_forgotten_after_a_month(tmp_path, days, told, there):
+    path = leave(tmp_path, run_id="r", end="FINISHED", training="t", told=told)
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))
+    handover.prune(tmp_path, URI)
+    assert path.exists() == there

@@ -99,6 +99,17 @@ def test_watcher_that_hangs_delays_the_training_by_seconds(folder, monkeypatch):
     assert ended() == "late"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it is not waited for
+def test_second_interrupt_ends_the_wait_for_the_watcher(folder, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt("the second")
+
+    watcher(folder, "")
+    monkeypatch.setattr(live.subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="the first"), live.watched(*PATHS):
+        raise KeyboardInterrupt("the first")
+
+
 def test_watching_can_be_turned_off(monkeypatch):
     monkeypatch.setenv("TRACKING_LIVE", "false")
     with live.watched(*PATHS):

@@ -1,3 +1,5 @@
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -183,6 +185,39 @@ def test_model_file_without_a_network_is_named(tmp_path):
     path = tmp_path / "model.h5"
     with h5py.File(path, "w"):
         pass
+    with pytest.raises(ValueError, match=r"model\.h5: expected a model saved as \.h5"):
+        models.load(path)
+
+
+def test_backbone_with_lambda_layers_is_refused_before_it_is_trained(monkeypatch):
+    layer = tf.keras.layers.Lambda(lambda x: x)
+    monkeypatch.setitem(models.LIBRARY, "unet", lambda *_, **__: tf.keras.Sequential([tf.keras.Input((2,)), layer]))
+    with pytest.raises(ValueError, match=r"^model\.backbone: expected one without Lambda layers.*, got 'seresnet18'$"):
+        models.build("unet", "seresnet18", None, FILTERS, 64)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"class_name": "TFOpLambda"}, "without Lambda layers, got one that runs code of its own: TFOpLambda"),
+        ({"module": "os", "class_name": "function", "config": "system"}, "got one that names 'os'"),
+        ({"module": "builtins", "class_name": "function", "config": "eval"}, "got one that names 'builtins'"),
+    ],
+)
+def test_model_file_that_names_code_is_refused(tmp_path, part, said):
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"config": {"layers": [{"config": {"activation": part}}]}})
+    with pytest.raises(ValueError, match=rf"model\.h5: expected a model .*{said}"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("config", ["{", "[" * 100_000, 7])
+def test_model_file_with_a_damaged_description_is_named(tmp_path, config):
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("config", data=config)
+        file.attrs["model_config"] = config[:60_000] if isinstance(config, str) else config
     with pytest.raises(ValueError, match=r"model\.h5: expected a model saved as \.h5"):
         models.load(path)
 

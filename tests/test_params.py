@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from src.params import UNTRACKED, Params, Regression, load_checkpoints, load_params, load_regression
 
@@ -103,6 +105,65 @@ def test_bad_days_of_checkpoints_are_named(tmp_path, value, said):
     assert load_params(path) == load_params()
     with pytest.raises(ValueError, match=f"checkpoints.days: .*{said}"):
         load_checkpoints(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("record: 2001-99-99", "expected YAML, got"),  # which YAML takes for a date
+        ("record: " + "9" * 5000, "expected YAML, got"),
+        ("record: " + "[" * 3000, "expected YAML, got"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
+            "a7: unknown",
+        ),
+        (
+            "loss:\n  gamma: &a0 [x, x]\n" + "".join(f"  b{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60)),
+            "gamma",
+        ),
+    ],
+)
+def test_hostile_file_is_one_short_sentence(tmp_path, line, said):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^{path}: .*{said}") as caught:
+        load_params(path)
+    assert type(caught.value) is ValueError
+    assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["patch.size", "augment.copies", "train.epochs", "train.batch_size", "evaluate.draws", "phantom.test", "plot.zoom"],
+)
+def test_number_that_no_machine_can_serve_is_refused(tmp_path, key):
+    with pytest.raises(ValueError, match=rf"{key}: .*less than or equal to \d+, got 3200000000$"):
+        load_params(written(tmp_path, key, 3_200_000_000))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.sampled_from([f"{name}.{key}" for name in Params.model_fields for key in COMMITTED[name]]), value=VALUES
+)
+def test_any_value_is_taken_or_named(tmp_path, place, value):
+    section, key = place.split(".")
+    path = written(tmp_path, place, value)
+    try:
+        loaded = load_params(path).model_dump()[section][key]
+    except ValueError as error:
+        if type(error) is not ValueError or not str(error).startswith(f"{path}: ") or "\n" in str(error):
+            raise AssertionError from error
+    else:
+        assert (
+            type(loaded) is type(COMMITTED[section][key]) or COMMITTED[section][key] is None or value is None or loaded
+        )
 
 
 @pytest.mark.parametrize("section", Params.model_fields)

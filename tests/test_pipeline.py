@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src import logged_model, provenance
+from src import logged_model, provenance, tracking
 from src.params import UNTRACKED, Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
@@ -69,6 +69,10 @@ def test_params_are_the_sections_that_the_stage_reads(name):
     if re.search(r"\bparams\b(?!\.)[,)]", block):  # handed over whole
         reads = set(Params.model_fields)
     assert set(STAGES[name]["params"]) == reads
+
+
+def test_run_that_is_watched_holds_the_params_of_its_training():
+    assert list(tracking.WATCHED) == STAGES["train"]["params"]
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -53,6 +53,30 @@ def test_empty_table_is_refused_unless_it_may_be(tmp_path):
         samples.find(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "row",
+    ["drawn,01", "drawn,01,g,h", "drawn,,g", "drawn,01,g\x00", 'drawn,"0\n1",g', b"drawn,\xff,g", '"' + "x" * 140_000],
+)
+def test_row_that_is_none_is_named(tmp_path, row):
+    content = row if isinstance(row, bytes) else row.encode()
+    (tmp_path / samples.TABLE).write_bytes(b"dataset,id,group\n" + content + b"\n")
+    with pytest.raises(
+        ValueError, match=r"samples\.csv: expected (dataset, id, group in every row|a table in UTF-8), got"
+    ) as caught:
+        samples.find(tmp_path)
+    assert type(caught.value) is ValueError
+
+
+def test_number_of_pixels_is_read_from_the_head(tmp_path):
+    samples.write_eye(tmp_path, "drawn", eye())
+    sample = samples.Sample("drawn", "01", "g", tmp_path / "drawn")
+    assert samples.pixels(sample) == 40 * 50
+    assert samples.map_bytes([sample, sample]) == 2 * 40 * 50 * samples.PNG_BYTES
+    sample.path("images").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"01\.png: expected a whole picture"):
+        samples.pixels(sample)
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_broken_file_is_named(tmp_path, content):
     path = tmp_path / "01.png"

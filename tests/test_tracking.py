@@ -290,6 +290,15 @@ def test_deleted_experiment_is_refused(project, gather, client):
         tracking.record(gather(project), "gone", project)
 
 
+def test_driver_that_raises_what_it_likes_is_a_sentence(project, gather, monkeypatch):
+    def fail(*_, **__):
+        raise Exception("the bucket is closed")  # as S3's client does
+
+    monkeypatch.setattr(tracking.mlflow, "log_artifacts", fail)
+    with pytest.raises(OSError, match="expected an MLflow store that takes the run, got: the bucket is closed"):
+        tracking.record(gather(project), "another", project)
+
+
 def test_fingerprint_is_left_behind_as_a_file(project, params, client):
     run_id = main(project, params)
     written = (project / "data" / "recorded" / "f.txt").read_text(encoding="utf-8").strip()

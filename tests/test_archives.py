@@ -1,0 +1,149 @@
+import contextlib
+import gzip
+import io
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from src import archives
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def tar_bytes(form: int = tarfile.PAX_FORMAT, **members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"é/{name}.png")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def zip_bytes(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"é/{name}.png", content)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def refused_by_name(name: str):
+    """Lets one sentence pass that begins with the name; an error of a library's own kind is a failure."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError or not str(error).startswith(f"{name}"):
+            raise AssertionError from error
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tar", tar_bytes(a=b"one", b=b"two")),
+        ("a.tar.gz", gzip.compress(tar_bytes(a=b"one", b=b"two"))),
+        ("a.tar", gzip.compress(tar_bytes(a=b"one", b=b"two"))),  # the suffix is wrong
+        ("a.tgz", tar_bytes(tarfile.GNU_FORMAT, a=b"one", b=b"two")),
+        ("a.zip", zip_bytes(a=b"one", b=b"two")),
+    ],
+)
+def test_members_are_listed_and_read(tmp_path, name, content):
+    found = archives.files(put(tmp_path / name, content))
+    assert [(str(place), archives.read(file)) for place, file in found] == [
+        ("a/é/a.png", b"one"),
+        ("a/é/b.png", b"two"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "make"), [("a.tar", tar_bytes), ("a.zip", zip_bytes)])
+def test_too_many_members_are_refused(tmp_path, monkeypatch, name, make):
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    path = put(tmp_path / name, make(a=b"", b=b"", c=b""))
+    with pytest.raises(ValueError, match=rf"^{path}: expected at most 2 members, got more$"):
+        archives.files(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_name_that_would_fill_the_memory_is_not_read(tmp_path, kind):
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = kind, 2**40
+    path = put(tmp_path / "a.tar.gz", gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(2**16)))
+    with pytest.raises(ValueError, match=rf"^{path}: expected at most {archives.MOST_HEADERS} bytes of names"):
+        archives.files(path)
+
+
+@pytest.mark.timeout(20)
+def test_size_below_zero_is_no_endless_loop(tmp_path):
+    header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = struct.pack(">iq", -1, -512)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = put(tmp_path / "a.tar", bytes(header) + bytes(1024))
+    with pytest.raises(ValueError, match=rf"^{path}: expected a whole zip or tar archive"):
+        archives.files(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"1\n0\n9999999999\n", "files and folders only"), (b"", "a whole zip or tar archive, got a broken")],
+)
+def test_sparse_member_is_refused_whether_or_not_its_map_is_whole(tmp_path, content, said):
+    info = tarfile.TarInfo("a")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9999999999"}
+    info.size = 512
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info, io.BytesIO(content.ljust(512, b"\0")))
+    path = put(tmp_path / "a.tar", stream.getvalue())
+    with pytest.raises(ValueError, match=rf"^{path}: expected {said}"):
+        archives.files(path)
+
+
+def test_place_before_the_archive_is_named(tmp_path):
+    content = bytearray(zip_bytes(a=b"x"))
+    end = content.rfind(b"PK\x05\x06")
+    content[end + 16 : end + 20] = struct.pack("<I", 2**31)  # where the table begins
+    path = put(tmp_path / "a.zip", bytes(content))
+    with pytest.raises(ValueError, match=rf"^{path}.*: expected a whole .*, got a broken one"):
+        archives.read(archives.files(path)[0][1])
+
+
+def test_name_of_two_lines_is_said_in_one():
+    assert str(archives.File(Path("a.zip"), "x\ny")) == r"a.zip/'x\ny'"
+
+
+def test_large_file_on_disk_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a hole, which takes no space
+    monkeypatch.setattr(archives, "LARGEST_FILE", 1000)
+    with pytest.raises(ValueError, match=rf"^{path}: expected at most 1000 bytes, got more"):
+        archives.read(archives.File(path))
+
+
+@QUICK
+@given(
+    name=st.sampled_from(["a.tar", "a.tar.gz", "a.zip"]),
+    places=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
+    length=st.floats(0, 1),
+)
+def test_damaged_archive_is_read_or_refused_by_name(tmp_path, name, places, length):
+    whole = {"a.tar": tar_bytes(a=b"one" * 99), "a.zip": zip_bytes(a=b"one" * 99)}
+    content = bytearray(whole.get(name, gzip.compress(whole["a.tar"])))
+    for place, value in places:
+        content[int(place * len(content))] = value
+    path = put(tmp_path / name, bytes(content[: round(length * len(content)) if length > 0.2 else None]))
+    with refused_by_name(str(path)):
+        for _, file in archives.files(path):
+            archives.read(file)
