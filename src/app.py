@@ -7,7 +7,7 @@ stay where they are.
 import argparse
 import base64
 import contextlib
-import io
+import os
 import socket
 import sys
 import threading
@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from urllib.parse import unquote
 
+import cv2
 import jinja2
 import numpy as np
 import uvicorn
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -102,9 +102,9 @@ def answer(network: Exported, content: bytes, name: str) -> dict:
         "width": width,
         "height": height,
         "fov": int(fov.sum()),
-        "photograph": _uri(photograph, "JPEG", quality=QUALITY),
-        "levels": _uri(np.dstack([levels >> 8, levels & 255, doubt]).astype(np.uint8), "PNG", compress_level=1),
-        "probability": _uri(levels, "PNG"),
+        "photograph": _uri(photograph, "jpeg", cv2.IMWRITE_JPEG_QUALITY, QUALITY),
+        "levels": _uri(np.dstack([levels >> 8, levels & 255, doubt]).astype(np.uint8), "png"),
+        "probability": _uri(levels, "png"),
         "seconds": round(time.perf_counter() - begin, 2),
     }
 
@@ -119,7 +119,7 @@ def serve(network: Exported, port: int) -> None:
     try:
         bound = socket.create_server((ADDRESS, port))
     except OSError as error:
-        raise OSError(f"port {port} of {ADDRESS}: {error.strerror}; `--port` names another") from error
+        raise OSError(f"port {port} of {ADDRESS}: {os.strerror(error.errno)}; `--port` names another") from error
     with bound, contextlib.suppress(KeyboardInterrupt):
         print(f"http://{ADDRESS}:{bound.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
         uvicorn.Server(config).run(sockets=[bound])
@@ -136,11 +136,11 @@ async def _guard(request: Request, call_next: RequestResponseEndpoint) -> Respon
     return response
 
 
-def _uri(picture: np.ndarray, kind: str, **options: int) -> str:
-    """A picture as a data URI; uint16 as a 16-bit grey PNG."""
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode()}"
+def _uri(picture: np.ndarray, kind: str, *options: int) -> str:
+    """A picture, grey or RGB, as a data URI; uint16 as a 16-bit PNG."""
+    ordered = picture[..., ::-1] if picture.ndim == 3 else picture
+    content = cv2.imencode(f".{kind}", ordered, options)[1].tobytes()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def main() -> None:
@@ -149,6 +149,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL, help=f"a file of `python -m src.pack` ({MODEL})")
     parser.add_argument("--port", type=int, default=PORT, help=f"of {ADDRESS} ({PORT})")
     arguments = parser.parse_args()
+    if not 0 <= arguments.port < 2**16:
+        parser.error(f"--port: expected a number up to {2**16 - 1}, got {arguments.port}")
     try:
         serve(Exported(arguments.model), arguments.port)
     except (ValueError, OSError) as error:

@@ -81,6 +81,7 @@ def write(results: report.Results, contents: Contents) -> str:
         curves=[_curve(contents.history, name, title) for name, title in CURVES.items()],
         epochs=int(contents.history["epoch"].max()),
         size=PLOT,
+        doubts=_html("\n\n".join(report.doubts(results, datasets))),
         figures=[(*report.FIGURES[name][:2], layers.data_uri(contents.figures[name], "image/png")) for name in FIGURES],
         chapters={dataset: _html("\n\n".join(report.chapter(results, dataset))) for dataset in datasets},
         data=_html("\n\n".join(report.data(results.audit))),

@@ -139,6 +139,13 @@ def test_port_that_is_taken_ends_with_a_sentence(packed, monkeypatch):
             app.main()
 
 
+def test_port_that_cannot_be_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["app", "--port", "65536"])
+    with pytest.raises(SystemExit):
+        app.main()
+    assert "--port: expected a number up to 65535, got 65536" in capsys.readouterr().err
+
+
 def test_missing_model_ends_with_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["app", "--model", str(tmp_path / "none.onnx")])
     with pytest.raises(SystemExit, match=r"error: .*none\.onnx: missing"):

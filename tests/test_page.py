@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import files, layers, page, plots, report, samples
+from src import layers, page, plots, provenance, report, samples
 from src.params import load_params
 from stages import report as stage
 from tests.test_layers import example
@@ -71,7 +71,7 @@ def test_page_says_how_many_of_how_many_are_shown():
 def test_page_says_what_the_report_says():
     html = text(page.write(results(), contents()))
     for said in ("mean F1 of 0.8000 (95 % interval 0.7500 to 0.8500)", "Sato filter", "metrics/scores.json a1b2",
-                 "python 3.11.0", "0.750 to 0.850", "fov_diameter"):  # fmt: skip
+                 "python 3.11.0", "0.750 to 0.850", "fov_diameter", "the doubt is above 0.1"):  # fmt: skip
         assert said in html
     assert "nan" not in re.sub('data:[^"]*', "", html)
 
@@ -141,15 +141,23 @@ def written(tmp_path_factory) -> Path:
     history().to_csv(metrics / "training.csv", index=False)
     per_image().to_csv(metrics / "per_image.csv", index=False)
     for name in report.FIGURES:
-        files.write_bytes(metrics / "figures" / f"{name}.png", Path(f"metrics/figures/{name}.png").read_bytes())
+        samples.write_image(metrics / "figures" / f"{name}.png", np.full((300, 700, 3), 255, np.uint8))
     places = metrics, model, *write_images(folder)
     for name in ("one", "two"):
         stage.main(*places, folder / f"{name}.md", folder / f"{name}.html", load_params())
     return folder / "one.html"
 
 
-def test_stage_writes_the_same_bytes_twice(written):
-    assert written.read_bytes() == written.with_name("two.html").read_bytes()
+@pytest.mark.parametrize("kind", [".md", ".html"])
+def test_stage_writes_the_same_bytes_twice_and_names_every_file(written, kind):
+    file = written.with_suffix(kind)
+    assert file.read_bytes() == file.with_stem("two").read_bytes()
+    content = file.read_text(encoding="utf-8")
+    metrics = written.parent / "metrics"
+    for path in (written.parent / "data" / "model" / "model.h5", *(metrics / name for name in provenance.TABLES)):
+        assert path.as_posix() in content
+        assert provenance.sha256(path) in content
+    assert np.__version__ in content
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@ import re
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from src import audit, doubt, files, provenance, report, reported, structure
 from src.params import load_params
-from stages import report as stage
 
 PARAMS = load_params()
 OBSERVERS = ("model", "model_at_half", "second_observer", "sato")
@@ -221,15 +219,3 @@ def write_run(folder: Path) -> tuple[Path, Path]:
     doubted().to_csv(metrics / "doubt.csv", index=False)
     files.write_text(model, "weights")
     return metrics, model
-
-
-def test_stage_writes_the_same_bytes_twice_and_names_every_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    metrics, model = (path.relative_to(tmp_path) for path in write_run(tmp_path))
-    for name in ("one.md", "two.md"):
-        stage.main(metrics, model, metrics / name, PARAMS)
-    text = (metrics / "one.md").read_text(encoding="utf-8")
-    assert text == (metrics / "two.md").read_text(encoding="utf-8")
-    assert f"| `data/model/model.h5` | `{provenance.sha256(model)}` |" in text
-    assert all(f"| `metrics/{name}` | `{provenance.sha256(metrics / name)}` |" in text for name in provenance.TABLES)
-    assert line(text, "numpy") == f"| numpy | {np.__version__} |"
