@@ -116,7 +116,10 @@ def _read_member(path: Path, name: str) -> bytes:
         with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
             return stream.read(LARGEST_FILE + 1)
     with _tar_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-        return archive.extractfile(name).read(LARGEST_FILE + 1)
+        member = archive.extractfile(name)
+        if member is None:
+            raise tarfile.ReadError(f"two members {name!r}, of which the last is no file")
+        return member.read(LARGEST_FILE + 1)
 
 
 @contextlib.contextmanager

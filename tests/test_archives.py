@@ -119,6 +119,18 @@ def test_place_before_the_archive_is_named(tmp_path):
         archives.read(archives.files(path)[0][1])
 
 
+def test_file_and_folder_of_one_name_are_refused(tmp_path):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for kind in (tarfile.REGTYPE, tarfile.DIRTYPE):
+            info = tarfile.TarInfo("a")
+            info.type = kind
+            archive.addfile(info)
+    path = put(tmp_path / "a.tar", stream.getvalue())
+    with pytest.raises(ValueError, match=rf"^{path}/a: expected a whole file, got a broken one"):
+        archives.read(archives.files(path)[0][1])
+
+
 def test_name_of_two_lines_is_said_in_one():
     assert str(archives.File(Path("a.zip"), "x\ny")) == r"a.zip/'x\ny'"
 
