@@ -53,7 +53,7 @@ def project(folder: Path) -> Path:
 
 def start(folder: Path, command: list[str]) -> subprocess.Popen:
     """A process in that folder, with the code of this project."""
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false"}
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams)
 
