@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "PPM", "WEBP")  # others of Pillow start programs or are rarely looked at
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "PPM")  # others of Pillow start programs or are rarely looked at
 MOST_PIXELS = 50_000_000  # looked at before a picture is decoded; HRF has 8 million, the largest cameras have 45
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes of Pillow whose greys have more than 8 bits
 MIDDLE = 127  # a drawing's pixel above it is set; drawings hold 0/255, 3/253 (DRIVE) or greys (RBV)
