@@ -77,6 +77,7 @@ def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceS
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = ERRORS_ONLY
+    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except REFUSED as error:

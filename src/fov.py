@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+LARGE = 1200  # pixels of the shorter side: a larger photograph is looked at in this size, which takes a tenth of the time
 LEAST_LEVEL = 16  # grey levels: a photograph whose bright part is below it is black
 BORDER = 0.35  # of the photograph's level: a picture without darker parts has no border
 ROUGH_EDGE = 0.13  # of the step from the border's grey level to the photograph's
@@ -21,6 +22,15 @@ def find(image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: there is none (a black picture, or one with nothing but small marks).
     """
+    height, width = image.shape[:2]
+    scale = LARGE / min(height, width)
+    if scale >= 1:
+        return _found(image)
+    small = _found(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return cv2.resize(small.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_LINEAR) > 127
+
+
+def _found(image: np.ndarray) -> np.ndarray:
     grey = cv2.medianBlur(image.max(axis=2), 5)
     border, level = (float(v) for v in np.percentile(grey, (1, 90)))
     if level >= LEAST_LEVEL and border > BORDER * level:
