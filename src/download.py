@@ -57,7 +57,7 @@ def phantoms(train: int, test: int, height: int, width: int, seed: int) -> Subse
             id_,
             f"phantom-{id_}",
             partial(_load_phantom, id_, seed, number, height, width),
-            lambda: height * width,
+            partial(int, height * width),
         )
 
     return Subsets(tuple(map(entry, range(train))), tuple(map(entry, range(FIRST_TEST, FIRST_TEST + test))))
