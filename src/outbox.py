@@ -38,12 +38,17 @@ class Sent(NamedTuple):
 def deliver(run: Run, experiment: str, root: Path) -> str | None:
     """Record the run, and those that are kept; returns its id. Where MLflow refuses it, keep it: then there is no id.
 
-    Nothing that befalls MLflow or the outbox is raised: each is a warning.
+    Nothing that befalls MLflow is raised: each is a warning.
+
+    Raises:
+        OSError: MLflow refuses the run and it cannot be kept either.
     """
     try:
         run_id = tracking.record(run, experiment, root)
     except Refused as error:
-        logger.warning("WARNING: MLflow did not take this run, %s (%s)", _kept(run, experiment, root), error)
+        place = _kept(run, experiment, root, error)
+        sentence = "WARNING: MLflow did not take this run, it is kept in %s until `%s` sends it (%s)"
+        logger.warning(sentence, place, COMMAND, error)
         return None
     try:
         for sent in send(root):
@@ -116,12 +121,12 @@ def folder(root: Path) -> Path:
     return root / FOLDER / "outbox"
 
 
-def _kept(run: Run, experiment: str, root: Path) -> str:
-    """Half a sentence: where the run is kept, or why it is not."""
+def _kept(run: Run, experiment: str, root: Path, refusal: Refused) -> Path:
+    """Where the run is kept; an OSError that names both causes where it is not."""
     try:
-        return f"it is kept in {keep(run, experiment, root)} until `{COMMAND}` sends it"
+        return keep(run, experiment, root)
     except OSError as error:
-        return f"nor can it be kept: {error}; `dvc repro --force --single-item record` tries again"
+        raise OSError(f"this run is not recorded ({refusal}), nor can it be kept: {error}") from error
 
 
 def _send(place: Path, root: Path) -> Sent:

@@ -14,8 +14,9 @@ def main(
 ) -> str | None:
     """Record params, data, code, curves, scores, pictures and model as one MLflow run; returns its id.
 
-    Where MLflow does not take it, it is kept for later, and there is no id: no training fails for that. The fingerprint
-    of the state goes to `recorded`, which git does not track: a fresh clone has it not and records.
+    Where MLflow does not take it, it is kept for later, and there is no id: nothing fails for that, unless it cannot
+    be kept either. The fingerprint of the state goes to `recorded`, which git does not track: a fresh clone has it not
+    and records.
     """
     network = None
     if params.record.model:

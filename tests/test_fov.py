@@ -24,6 +24,13 @@ def test_drawn_disc_is_found():
     assert overlap(fov.find(photograph(disc())), disc()) > 0.99
 
 
+def test_large_photograph_is_found_in_a_smaller_size():
+    large = disc(5 * 130.0, 5 * HEIGHT, 5 * WIDTH)
+    found = fov.find(photograph(large))
+    assert found.shape == large.shape
+    assert overlap(found, large) > 0.99
+
+
 @pytest.mark.parametrize("sigma", [2, 8])
 def test_noise_is_borne(sigma):
     noise = np.random.default_rng(1).normal(0, sigma, (HEIGHT, WIDTH, 3))

@@ -220,11 +220,11 @@ def test_disk_of_the_store_that_is_full_keeps_the_run(project, gather, monkeypat
     assert [run.info.run_id for run in recorded(project)] == [sent.run_id]
 
 
-def test_disk_that_is_full_altogether_is_a_warning(project, gather, down, monkeypatch, caplog):
+def test_disk_that_is_full_altogether_fails_so_that_the_next_run_records(project, gather, down, monkeypatch):
     down()
     monkeypatch.setattr(shutil, "copy", full)
-    assert outbox.deliver(gather(project), NAME, project) is None
-    assert "nor can it be kept: [Errno 28] No space left on device; `dvc repro --force" in caplog.text
+    with pytest.raises(OSError, match=r"this run is not recorded \(.*\), nor can it be kept: \[Errno 28\] No"):
+        outbox.deliver(gather(project), NAME, project)
     assert not list(outbox.folder(project).iterdir())
 
 
