@@ -22,7 +22,7 @@ import yaml
 from src.params import load_checkpoints, load_params
 
 COMMAND = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"]
-RESULTS = ("data/model/model.h5", "data/model/model.onnx", "metrics/training.csv")
+RESULTS = ("data/model/model.h5", "metrics/training.csv")
 SMALL = {
     "patch": {"size": 32},
     "model": {"architecture": "residual_unet", "filters": [4, 8]},

@@ -22,7 +22,7 @@ def pack(network: Path, validation: Path, params: Params, out: Path) -> None:
     Raises:
         FileNotFoundError: the network or the table of validation is missing.
     """
-    for path, stage in ((network, "train"), (validation, "evaluate")):
+    for path, stage in ((network, "export"), (validation, "evaluate")):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
     threshold = json.loads(validation.read_text(encoding="utf-8"))["validation"]["threshold"]

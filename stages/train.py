@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from src.cli import run  # isort: skip  (before TensorFlow: see src.interruption)
-from src import backend, checkpoints, export, health, live, losses, models, patches, training
+from src import backend, checkpoints, health, live, losses, models, patches, training
 from src.backend import tf
 from src.params import Loss, Model, Train, load_checkpoints
 from src.resumption import Memory
@@ -15,14 +15,13 @@ def main(
     augmented: Path,
     validation: Path,
     model_file: Path,
-    exported: Path,
     table: Path,
     model: Model,
     loss: Loss,
     train: Train,
     checkpoint_days: float,
 ) -> None:
-    """Read both sets of patches, fit, write the network (.h5, .onnx) and a row of scores an epoch (.csv).
+    """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv).
 
     On one device, a training that was stopped goes on from its last checkpoint. Several workers (see
     `backend.strategy`) each read both sets, and each writes the same.
@@ -42,9 +41,7 @@ def main(
     except KeyboardInterrupt:
         promise = memory.promise() if memory else "several devices keep no checkpoints"
         raise KeyboardInterrupt(f"stopped in epoch {log.epoch}; {promise}") from None
-    network = models.in_float32(network)  # which must not be in the scope: it clears the session
-    models.save(network, model_file)
-    export.save(network, exported)
+    models.save(models.in_float32(network), model_file)  # which must not be in the scope: it clears the session
     log.write()
     if memory:
         memory.store.clear()
@@ -94,6 +91,6 @@ def rescued(error: health.BadLossError, memory: Memory | None) -> str:
 
 
 if __name__ == "__main__":
-    paths = [Path(argument) for argument in sys.argv[1:6]]
-    with live.watched(paths[2], paths[4]):
+    paths = [Path(argument) for argument in sys.argv[1:5]]
+    with live.watched(*paths[2:]):
         run(lambda params: main(*paths, params.model, params.loss, params.train, load_checkpoints().days))

@@ -28,7 +28,7 @@ def test_packing_twice_writes_the_same_bytes(run, params, tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-@pytest.mark.parametrize(("missing", "stage"), [(0, "train"), (1, "evaluate")])
+@pytest.mark.parametrize(("missing", "stage"), [(0, "export"), (1, "evaluate")])
 def test_missing_file_of_the_run_is_named_with_its_stage(run, params, tmp_path, missing, stage):
     run[missing].unlink()
     with pytest.raises(FileNotFoundError, match=rf"{run[missing].name}: missing; run `dvc repro {stage}`"):
