@@ -54,14 +54,15 @@ def layers(vessels: list[Vessel], size: tuple[float, float], look: Look) -> Laye
 
 
 def pencil(vessels: list[Vessel], shape: tuple[int, int], scale: float, look: Look) -> np.ndarray:
-    """The middles (H, W) bool of all labelled vessels, one pixel wide where a reference pixel is one pixel (`scale` 1).
+    """The middles (H, W) bool of all labelled vessels, about a reference pixel wide, an odd number of pixels.
 
     So observers draw what is hardly wider than a pixel, down to a width of `look.least_labelled`.
     """
     canvas = np.zeros(shape, np.uint8)
     strokes = _strokes(vessels, shape, scale)
     labelled = (strokes.darkness > LABELLED) & (strokes.width > scale * look.least_labelled)
-    cv2.polylines(canvas, list(strokes.segments[labelled]), False, 255, max(round(scale), 1), cv2.LINE_8, SHIFT)
+    thickness = max(2 * int(scale / 2), 1)  # OpenCV draws an even one a pixel wider
+    cv2.polylines(canvas, list(strokes.segments[labelled]), False, 255, thickness, cv2.LINE_8, SHIFT)
     return canvas > 0
 
 
