@@ -156,6 +156,23 @@ def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> audit.Report:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def limit(train: Iterable[Entry], most: int | None, seed: int) -> list[Entry]:
+    """No more than `most` photographs of each set, drawn by `seed`, if not None; phantoms have a number of their own.
+
+    A smaller choice is part of a larger one.
+    """
+    sets: dict[str, list[Entry]] = {}
+    for entry in train:
+        sets.setdefault(entry.dataset, []).append(entry)
+    chosen = []
+    for name, entries in sets.items():
+        if most is not None and name != "phantom":
+            order = np.random.default_rng(seed).permutation(len(entries))
+            entries = [entries[place] for place in sorted(order[:most])]
+        chosen += entries
+    return chosen
+
+
 def hold_out(train: Iterable[Entry], share: float, seed: int) -> dict[str, list[Entry]]:
     """Training and validation entries: a `share` of the groups is for validation, none if it is 0."""
     train = list(train)

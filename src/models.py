@@ -52,7 +52,8 @@ def build(
     Args:
         architecture: unet, linknet, fpn or pspnet of segmentation_models, or residual_unet.
         backbone: an encoder of segmentation_models, such as efficientnetb0; residual_unet has none.
-        encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder.
+        encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder; for residual_unet, that of a
+            network that an earlier run saved: all its weights are taken.
         filters: the widths of residual_unet, from full resolution down.
         size: side of the training patches in pixels.
 
@@ -67,13 +68,14 @@ def build(
     side = size if architecture in STEP else None
     image = tf.keras.Input((side, side, 3), name="image")
     if architecture == "residual_unet":
-        if encoder_weights is not None:
-            raise ValueError(f"model.encoder_weights: expected null for residual_unet, got {encoder_weights!r}")
         logit = residual_unet.build(filters, side)(image)
     else:
         logit = _of_library(architecture, backbone, encoder_weights, side)(_input_form(backbone)(image))
     probability = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)
-    return tf.keras.Model(image, probability, name=architecture)
+    network = tf.keras.Model(image, probability, name=architecture)
+    if architecture == "residual_unet" and encoder_weights is not None:
+        _start_from(network, encoder_weights)
+    return network
 
 
 def mean(members: list[tf.keras.Model]) -> tf.keras.Model:
@@ -86,6 +88,20 @@ def mean(members: list[tf.keras.Model]) -> tf.keras.Model:
     ]
     probability = tf.keras.layers.Average(dtype="float32", name="probability")([member(image) for member in named])
     return tf.keras.Model(image, probability, name="mean")
+
+
+def _start_from(network: tf.keras.Model, path: str) -> None:
+    """Give the network the weights of a saved one of the same form; ValueError where that is another."""
+    if not Path(path).is_file():
+        raise ValueError(f"model.encoder_weights: expected null or a model.h5 for residual_unet, got {path!r}")
+    weights = load(Path(path)).get_weights()
+    expected, found = ([array.shape for array in arrays] for arrays in (network.get_weights(), weights))
+    if expected != found:
+        raise ValueError(
+            f"model.encoder_weights: expected a residual_unet of one member and of model.filters in {path!r}, "
+            "got another network"
+        )
+    network.set_weights(weights)
 
 
 def _of_library(architecture: str, backbone: str, encoder_weights: str | None, side: int | None) -> tf.keras.Model:

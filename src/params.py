@@ -62,6 +62,7 @@ class Data(Section):
     train: Annotated[list[DataSetName], Field(min_length=1)]
     test: Annotated[list[DataSetName], Field(min_length=1)]
     validation: Annotated[Float, Field(ge=0, lt=1)]
+    limit: Count | None
     seed: Seed
     splits: Splits
     folder: Folder

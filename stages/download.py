@@ -22,6 +22,7 @@ def main(out: Path, table: Path, data: Data, phantom: PhantomSection) -> None:
     train = list(chain.from_iterable(found[name].train for name in names if name in data.train))
     test = list(chain.from_iterable(found[name].test for name in names if name in data.test))
     datasets.refuse_shared_groups((entry.group for entry in train), (entry.group for entry in test))
+    train = download.limit(train, data.limit, data.seed)
     report = download.write(out, {**download.hold_out(train, data.validation, data.seed), "test": test})
     files.write_rows(table, report.rows)
     for warning in report.warnings:

@@ -627,6 +627,16 @@ def test_nothing_is_held_out_where_the_share_is_zero(tmp_path):
     assert samples.find(tmp_path / "validation", least=0) == []
 
 
+def test_a_smaller_choice_of_photographs_is_part_of_a_larger_and_spares_phantoms():
+    drawn = download.phantoms(3, 0, 128, 128, 1).train
+    real = [entry._replace(dataset="drive") for entry in download.phantoms(9, 0, 128, 128, 1).train]
+    few, more, every = (download.limit([*drawn, *real], most, 1) for most in (2, 5, None))
+    assert [entry.dataset for entry in few] == ["phantom"] * 3 + ["drive"] * 2
+    assert set(few) < set(more)
+    assert every == [*drawn, *real]
+    assert few != download.limit([*drawn, *real], 2, 2)
+
+
 def test_one_group_cannot_be_validated_on():
     with pytest.raises(ValueError, match=r"data.validation: expected at least two groups"):
         download.hold_out(download.phantoms(1, 0, 128, 128, 1).train, 0.2, 1)

@@ -92,7 +92,7 @@ def test_mixed_precision_network_is_saved_in_float32():
         ),
         (
             ("residual_unet", "mobilenetv2", "imagenet", FILTERS, 64),
-            "model.encoder_weights: expected null for residual_unet, got 'imagenet'",
+            "model.encoder_weights: expected null or a model.h5 for residual_unet, got 'imagenet'",
         ),
     ],
 )
@@ -158,6 +158,23 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
     path.write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"model\.encoder_weights: .*weights\.h5' could not be loaded"):
         models.build("unet", "mobilenetv2", str(path), FILTERS, 64)
+
+
+def test_residual_unet_starts_from_an_earlier_network(tmp_path):
+    earlier = models.build("residual_unet", "", None, FILTERS, 64)
+    models.save(earlier, tmp_path / "model.h5")
+    network = models.build("residual_unet", "", str(tmp_path / "model.h5"), FILTERS, 64)
+    image = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    assert np.array_equal(network(image), earlier(image))
+    assert network.name == "residual_unet"
+
+
+@pytest.mark.parametrize(("filters", "members"), [((4, 8), 1), (FILTERS, 2)])
+def test_residual_unet_does_not_start_from_another_network(tmp_path, filters, members):
+    other = models.mean([models.build("residual_unet", "", None, filters, 64) for _ in range(members)])
+    models.save(other, tmp_path / "model.h5")
+    with pytest.raises(ValueError, match=r"encoder_weights: expected a residual_unet of one member .*model\.h5"):
+        models.build("residual_unet", "", str(tmp_path / "model.h5"), FILTERS, 64)
 
 
 def test_download_that_fails_is_one_sentence(monkeypatch):
