@@ -22,15 +22,8 @@ DISC_TO_GROUND = ((1.22, 1.50), (1.60, 2.05), (1.50, 2.20))  # colour of disc / 
 LEAST_YELLOW = 0.85  # of the disc's rim: most green / red and blue / green
 CUP_TO_DISC = ((1.02, 1.12), (1.10, 1.25), (1.10, 1.55))  # the same of its cup
 FOVEA_DEPTH = (0.12, 0.34)  # darkening in green of the foveola and of the macular pigment around it
-TEXTURE = ((3, 0.005), (6, 0.008), (13, 0.017), (32, 0.028), (110, 0.050))  # (cell, standard deviation)
-TINT = ((4, 0.006), (12, 0.010), (60, 0.018))  # the same in each channel alone
-OCTAVE = (0.4, 1.6)  # of an eye: factor on the strength of each of these
-TESSELLATED = 0.35  # share of eyes with a bright net between choroidal vessels; seen in CHASE_DB1
-CHOROIDAL = 0.6  # share of eyes with choroidal vessels that can be followed; not labelled
-CHOROID_COUNT, CHOROID_WIDTH = (15, 60), (4, 14)  # how many; reference pixels: wider than the retina's
-CHOROID_BLUR = (1.5, 3.5)  # reference pixels: they lie below the pigment
-CHOROID_STRENGTH = (-0.16, 0.12)  # darker or, between pigment, brighter than the ground
-CHOROID_STEP, CHOROID_POINTS, CHOROID_BEND = 6.0, 50, 0.12  # reference pixels, number, radians a step
+TEXTURE = ((3, 0.008), (6, 0.011), (13, 0.017), (32, 0.026), (110, 0.050))  # (cell, standard deviation)
+TESSELLATED = 0.35  # share of eyes with visible choroidal vessels; seen in CHASE_DB1
 LESIONS = 0.45  # share of eyes with lesions; DRIVE has 7 of 40, training needs more
 WEIGHTS = np.array([0.45, 1.0, 0.85], np.float32)  # of the texture's effect in red, green, blue
 
@@ -66,7 +59,7 @@ def ground(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.ndarr
     """Reflectance (H, W, 3) of the eye without vessels."""
     colour = np.cumprod(_colour(rng, CAMERAS[rng.integers(len(CAMERAS))]))
     field = _texture(rng, anatomy, frame)
-    image = colour * np.exp(field[..., None] * WEIGHTS + _tint(rng, anatomy, frame))
+    image = colour * np.exp(field[..., None] * WEIGHTS)
     image *= _macula(rng, anatomy, frame)
     image = _fibres(rng, anatomy, frame, image)
     return image
@@ -75,41 +68,14 @@ def ground(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.ndarr
 def _texture(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.ndarray:
     """Pigment and choroid: octaves of noise; in some eyes a bright net between choroidal vessels."""
     shape = frame.points.shape
-    octaves = [(rng.uniform(*OCTAVE) * deviation, cell * anatomy.zoom) for cell, deviation in TEXTURE]
-    field = sum(strength * noise(rng, shape, cell) for strength, cell in octaves)
-    if rng.random() < CHOROIDAL:
-        field = field + _choroid(rng, anatomy, frame)
+    strength = rng.uniform(0.6, 1.4)
+    field = sum(strength * share * noise(rng, shape, cell * anatomy.zoom) for cell, share in TEXTURE)
     if rng.random() < TESSELLATED:
         away = np.abs(frame.points - np.complex64(anatomy.disc)) / anatomy.disc_radius
         net = 1 - np.abs(noise(rng, shape, 13 * anatomy.zoom) + _rays(rng, anatomy, frame, (0.8, 26)))
         patches = np.clip(0.4 + noise(rng, shape, 80), 0, 1.5) * np.clip(away - 0.7, 0, 1)
         field = field + rng.uniform(0.015, 0.05) * net * patches
     return field
-
-
-def _tint(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.ndarray:
-    """Texture (H, W, 3) of hue: what pigment, choroid and sensor do to one channel and not to the others."""
-    shape = frame.points.shape
-    octaves = [(rng.uniform(*OCTAVE) * deviation, cell * anatomy.zoom) for cell, deviation in TINT]
-    channels = [sum(strength * noise(rng, shape, cell) for strength, cell in octaves) for _ in range(3)]
-    return np.stack(channels, axis=2) * WEIGHTS
-
-
-def _choroid(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.ndarray:
-    """Choroidal vessels (H, W): wide, blurred, with neither branches nor label, outwards from the disc."""
-    count = rng.integers(*CHOROID_COUNT)
-    start = rng.uniform(-FOV_RADIUS, FOV_RADIUS, count) + 1j * rng.uniform(-FOV_RADIUS, FOV_RADIUS, count)
-    outwards = np.angle(start - anatomy.disc) + rng.normal(0, 0.5, count)
-    headings = outwards[:, None] + np.cumsum(rng.normal(0, CHOROID_BEND, (count, CHOROID_POINTS)), axis=1)
-    points = start[:, None] + np.cumsum(CHOROID_STEP * np.exp(1j * headings), axis=1)
-    height, width = frame.points.shape
-    pixels = np.stack([points.real + width / 2, points.imag + height / 2], axis=-1).round().astype(np.int32)
-    canvas = np.zeros((height, width), np.uint8)
-    for line, thickness in zip(pixels, rng.uniform(*CHOROID_WIDTH, count) * anatomy.zoom, strict=True):
-        cv2.polylines(canvas, [line], False, 255, round(thickness))
-    soft = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(*CHOROID_BLUR)).astype(np.float32) / 255
-    patches = np.clip(0.6 + noise(rng, (height, width), 90), 0, 1.5)
-    return rng.uniform(*CHOROID_STRENGTH) * soft * patches
 
 
 def _rays(rng: np.random.Generator, anatomy: Anatomy, frame: Plane, cell: tuple[float, float]) -> np.ndarray:

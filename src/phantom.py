@@ -23,25 +23,19 @@ DISC_TO_FOVEA = (192.0, 216.0)  # reference pixels at 45 degrees; seen in DRIVE
 DISC_RADIUS = (35.0, 42.0)  # the same
 DISC_ABOVE_FOVEA = (0.02, 0.18)  # radians
 DISC_CENTRED_ZOOM = (1.15, 1.35)  # CHASE_DB1 shows 30 degrees
-VESSEL_SHARE = (0.122, 0.020)  # of the FOV, drawn: mean, standard deviation; labelled in DRIVE .123, in CHASE_DB1 .11
-VESSEL_SHARE_LIMITS = (0.085, 0.17)
-ABSORPTION = ((0.06, 0.34), (0.85, 1.15), (0.15, 0.80))  # in red, green, blue; ratios seen in DRIVE and CHASE_DB1
-BLOOD = (0.5, 1.5)  # of an eye: factor on the absorption of all its vessels
-REFLEX = (0.0, 1.6)  # of an eye: strength of the light reflex along its vessels
-LEAST_LABELLED = (0.85, 1.2)  # of an observer: reference pixels of width below which vessels are not labelled
+VESSEL_SHARE = (0.099, 0.011)  # of the FOV: mean, standard deviation; DRIVE .126, CHASE_DB1 .10
+VESSEL_SHARE_LIMITS = (0.080, 0.125)
+ABSORPTION = ((0.28, 0.50), (0.76, 1.18), (0.72, 1.02))  # in red, green, blue; ratios seen in DRIVE
 DISC_DENSITY = 0.6  # vessels on the bright disc look darker by so much
 SHEEN = 0.3  # share of eyes with reflexes beside vessels; seen in DRIVE 37
-VIGNETTING = (0.0, 0.45)  # light lost at the edge
-PATCHES = (0.05, 0.09, 0.07)  # standard deviation of soft patches of light in red, green, blue
-STRAY_LIGHT = (0.0, 0.16)  # added at one side of the rim
-STRAY_COLOUR = ((0.1, 0.6), (0.6, 1.0), (0.4, 1.0))  # greenish or bluish; seen in DRIVE
+VIGNETTING = (0.05, 0.35)  # light lost at the edge
+PATCHES = (0.04, 0.075, 0.05)  # standard deviation of soft patches of light in red, green, blue
+STRAY_LIGHT = (0.0, 0.14)  # added at one side of the rim, greenish; seen in DRIVE
 FRINGE = (0.0, 0.005)  # shift of the red border of the FOV / radius; seen in DRIVE
-SHARPENING = (0.0, 0.7)  # unsharp masking by the camera; DRIVE has light seams beside dark vessels
-BLUR = (0.45, 1.3)  # pixels at a FOV of 540 pixels, standard deviation
-NOISE = (0.003, 0.016)  # of white, falling with the light; DRIVE .013 to .022 with texture
-GREY_NOISE = (0.0, 3.0)  # part of it that all channels share; DRIVE's red and green correlate by .23 to .75
-JPEG = (70, 98)  # quality
-SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)  # of its colours
+SHARPENING = (0.0, 0.4)  # unsharp masking by the camera; DRIVE has light seams beside dark vessels
+BLUR = (0.55, 1.0)  # pixels at a FOV of 540 pixels, standard deviation
+NOISE = (0.007, 0.020)  # of white, falling with the light; DRIVE .013 to .022 with texture
+JPEG = (80, 97)  # quality
 
 
 class Phantom(NamedTuple):
@@ -66,12 +60,11 @@ def draw(seed: int, index: int, height: int, width: int) -> Phantom:
     size = (height / scale, width / scale)
     share = np.clip(rng.normal(*VESSEL_SHARE), *VESSEL_SHARE_LIMITS)
     tree = vessels.grow(rng, anatomy, share * np.pi * FOV_RADIUS**2)
-    look = strokes.Look(rng.uniform(*REFLEX), rng.uniform(*LEAST_LABELLED))
-    layers = strokes.layers(tree, size, look)
+    layers = strokes.layers(tree, size)
     eye = _resize(_eye(rng, anatomy, layers, size), height, width)
     fov = _fov(rng, scale, height, width)
-    labelled = (_resize(layers.cover, height, width) > 127) | strokes.pencil(tree, (height, width), scale, look)
-    return Phantom(_photograph(rng, eye, fov, scale), labelled & fov, fov)
+    truth = (_resize(layers.cover, height, width) > 127) & fov
+    return Phantom(_photograph(rng, eye, fov, scale), truth, fov)
 
 
 def _anatomy(rng: np.random.Generator) -> Anatomy:
@@ -86,7 +79,7 @@ def _anatomy(rng: np.random.Generator) -> Anatomy:
         zoom = rng.uniform(0.95, 1.05)
         fovea = complex(rng.uniform(-30, 30), rng.uniform(-20, 25))
         disc = fovea - zoom * rng.uniform(*DISC_TO_FOVEA) * complex(side * np.cos(tilt), np.sin(tilt))
-    return Anatomy(complex(disc), complex(fovea), zoom * rng.uniform(*DISC_RADIUS), zoom)
+    return Anatomy(disc, fovea, zoom * rng.uniform(*DISC_RADIUS), zoom)
 
 
 def _eye(rng: np.random.Generator, anatomy: Anatomy, layers: strokes.Layers, size: tuple[float, float]) -> np.ndarray:
@@ -95,12 +88,11 @@ def _eye(rng: np.random.Generator, anatomy: Anatomy, layers: strokes.Layers, siz
     image = fundus.ground(rng, anatomy, frame)
     image = fundus.add_disc(rng, anatomy, frame, image)
     image = fundus.add_lesions(rng, anatomy, frame, image)
-    density = _resize(layers.density, *frame.points.shape) * np.float32(strokes.FULL_DENSITY / 255)
+    density = _resize(layers.density, *frame.points.shape)
     image = _sheen(rng, density, image)
     on_disc = np.exp(-((frame.distance(anatomy.disc) / anatomy.disc_radius) ** 8))
     density = density * (1 + DISC_DENSITY * on_disc)
     absorption = np.array([rng.uniform(*bounds) for bounds in ABSORPTION], np.float32)
-    absorption *= np.float32(np.exp(rng.uniform(*np.log(BLOOD))))
     return image * np.exp(-density[..., None] * absorption)
 
 
@@ -136,10 +128,10 @@ def _photograph(rng: np.random.Generator, eye: np.ndarray, fov: np.ndarray, scal
     image += rng.uniform(*SHARPENING) * (image - cv2.GaussianBlur(image, (0, 0), max(2 * scale, 0.5)))
     grain = rng.standard_normal((*fov.shape, 3), dtype=np.float32)
     grain = cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.4, 0.7))
-    grain = (grain + rng.uniform(*GREY_NOISE) * grain.mean(axis=2, keepdims=True)) / max(float(grain.std()), 1e-6)
+    grain = (grain + grain.mean(axis=2, keepdims=True)) / max(float(grain.std()), 1e-6)
     image = image + rng.uniform(*NOISE) * grain * np.clip(image, 0.02, 1) ** 0.7
     image = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8) * fov[..., None]
-    return _jpeg(image, int(rng.integers(*JPEG)), SAMPLING[rng.integers(len(SAMPLING))]) * fov[..., None]
+    return _jpeg(image, int(rng.integers(*JPEG))) * fov[..., None]
 
 
 def _light(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
@@ -158,14 +150,13 @@ def _edge(rng: np.random.Generator, image: np.ndarray, scale: float) -> np.ndarr
     direction = np.exp(1j * rng.uniform(0, 2 * np.pi))
     side = np.clip((points * np.complex64(direction)).real + 0.4, 0, 1)
     stray = rng.uniform(*STRAY_LIGHT) * np.clip(np.abs(points), 0, 1) ** rng.uniform(5, 20) * side
-    image = image + stray[..., None] * np.array([rng.uniform(*bounds) for bounds in STRAY_COLOUR], np.float32)
+    image = image + stray[..., None] * np.array([0.5, 1.0, 0.7], np.float32)
     fringe = rng.uniform(*FRINGE) * np.exp(1j * rng.uniform(0, 2 * np.pi))
     away = [np.abs(points + np.complex64(shift * fringe)) for shift in (1, 0, -0.5)]
     return image * np.clip((1 - np.stack(away, axis=2)) * 150, 0, 1)
 
 
-def _jpeg(image: np.ndarray, quality: int, sampling: int) -> np.ndarray:
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """What JPEG leaves of an RGB image."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    _, stream = cv2.imencode(".jpg", image[..., ::-1], options)
+    _, stream = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(stream, cv2.IMREAD_COLOR)[..., ::-1]

@@ -6,10 +6,7 @@ Points are complex numbers, x + iy, with the origin at the centre of the field o
 Ranges without a named source were chosen by eye beside DRIVE and CHASE_DB1 training photographs.
 """
 
-import cmath
 import heapq
-import itertools
-import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,37 +14,29 @@ import numpy as np
 
 FOV_RADIUS = 270.0  # of a DRIVE photograph
 MURRAY = 3.0  # r0^3 = r1^3 + r2^3 (Murray, PNAS 1926)
-VEIN_RADIUS = (2.6, 4.0)  # of a trunk at the disc; seen in DRIVE training photographs, and wider
+VEIN_RADIUS = (3.5, 4.3)  # of a trunk at the disc; seen in DRIVE training photographs
 ARTERY_TO_VEIN = (0.70, 0.85)  # ratio of calibres, about 2:3 to 4:5 in healthy eyes
-LEAST_RADIUS = 0.40  # thinnest vessel that shows at all; observers stop at about one pixel of width
+LEAST_RADIUS = 0.55  # thinnest vessel that DRIVE's first observer draws: about one pixel
 TAPER = 0.0008  # share of the radius lost per reference pixel
 ARCADE_HEIGHT = (0.70, 0.95)  # arcade above or below the fovea / distance of disc and fovea; seen in DRIVE
-PAIR_GAP = (0.05, 0.17)  # half the distance of artery and vein of a pair / arcade height
+PAIR_GAP = (0.04, 0.12)  # half the distance of artery and vein of a pair / arcade height
 NASAL_HEIGHT = (0.45, 0.9)  # the same for the parabolas on the nasal side, which are straighter
 NASAL_CALIBRE = (0.50, 0.75)  # nasal trunks against temporal ones
 TWIG_RADIUS = (0.8, 1.25)  # vessels that leave the disc on their own, towards the macula or the nose
 AVASCULAR = (0.10, 0.16)  # radius without visible vessels around the fovea / distance of disc and fovea
 STEP = 3.0
 FLOW = 0.6  # pull on twigs, towards the fovea inside the arcades and away from the disc outside
-SPACING = (10.0, 36.0)  # length between branchings of one vessel
-SMALLER_TO_LARGER = (0.15, 0.85)  # radii of the two daughters
-SIDE_TWIGS = 2.0  # power of a random share of this range: 1 is even, more makes most daughters thin twigs
+SPACING = (18.0, 55.0)  # length between branchings of one vessel
+SMALLER_TO_LARGER = (0.2, 0.85)  # radii of the two daughters
 BARE = 1.25  # no branching nearer to the disc / radius of the disc
-TWIG_LENGTH = (24.0, 230.0)
+TWIG_LENGTH = (45.0, 230.0)
 TURN_MEMORY = 0.78  # of the turning rate from one step to the next: bends about 14 pixels long
-TORTUOSITY = (0.025, 0.085)  # of an eye: radians a step, of the noise in the turning rate of a vessel 2 pixels wide
-WINDING = (0.5, 1.6)  # least and most of it in wide and in thin vessels
-TURNING = 0.14  # share of the way to the heading a vessel strives for that it turns in a step
+TORTUOSITY = (0.022, 0.055)  # radians a step, of the noise in the turning rate
 FADE = 4  # points over which a free end fades
-DARKNESS = (0.75, 1.2)  # of one vessel against the ordinary one of its width
-DEPTH_CHANGES, DEPTH_POINTS = (
-    0.12,
-    8,
-)  # standard deviation of darkness along a vessel; points between independent values
 CELL = 3.0  # of the map of occupied ground
 LOOK_AHEAD = 9.0
-ROOM = 20.0  # how far off a new branch looks for empty ground
-MOST_CROWD = 6  # occupied cells there that still let it sprout
+ROOM = 26.0  # how far off a new branch looks for empty ground
+MOST_CROWD = 4  # occupied cells there that still let it sprout
 
 
 class Anatomy(NamedTuple):
@@ -92,7 +81,6 @@ class Ground:
     """What is occupied: per kind, the number of the vessel in each cell (0 is free); and the queue."""
 
     anatomy: Anatomy
-    tortuosity: float
     cells: np.ndarray = field(default_factory=lambda: np.zeros((2, 256, 256), np.int32))
     queue: list = field(default_factory=list)
     pushed: int = 0
@@ -128,12 +116,12 @@ def branch_angles(radius: float, larger: float, smaller: float) -> tuple[float, 
     r0, r1, r2 = radius**4, larger**4, smaller**4
     cosine_1 = (r0 + r1 - r2) / (2 * radius**2 * larger**2)
     cosine_2 = (r0 + r2 - r1) / (2 * radius**2 * smaller**2)
-    return math.acos(min(cosine_1, 1.0)), math.acos(min(cosine_2, 1.0))
+    return float(np.arccos(min(cosine_1, 1.0))), float(np.arccos(min(cosine_2, 1.0)))
 
 
 def grow(rng: np.random.Generator, anatomy: Anatomy, area: float) -> list[Vessel]:
     """Arteries and veins of one eye, widest first, until they cover `area` square reference pixels."""
-    ground = Ground(anatomy, math.exp(rng.uniform(*np.log(TORTUOSITY))))
+    ground = Ground(anatomy)
     for tip in _roots(rng, anatomy):
         ground.push(tip)
     vessels, covered = [], 0.0
@@ -192,52 +180,47 @@ def _goal(anatomy: Anatomy, tip: Tip, point: complex) -> float:
     if tip.course is None:
         inward = anatomy.fovea - point
         flow = inward if abs(inward) < abs(anatomy.fovea - anatomy.disc) else point - anatomy.disc
-        return cmath.phase(cmath.rect(1, tip.heading) + FLOW * flow / abs(flow))
+        return float(np.angle(np.exp(1j * tip.heading) + FLOW * flow / abs(flow)))
     local = (point - anatomy.disc) / axis
     across = abs(local.imag)
     error = tip.course.bend * across**2 - local.real
     slope = 2 * tip.course.bend * across + 2.0 * error / abs(anatomy.fovea - anatomy.disc)
-    return cmath.phase(axis * complex(slope, tip.course.side))
+    return float(np.angle(axis * complex(slope, tip.course.side)))
 
 
 def _run(rng: np.random.Generator, ground: Ground, tip: Tip, number: int) -> Vessel:
     """Grow one vessel to its end; its side branches are queued."""
-    anatomy, point, heading, radius = ground.anatomy, complex(tip.point), float(tip.heading), float(tip.radius)
-    turns = _turns(rng, ground, tip)
+    anatomy, point, heading, radius = ground.anatomy, tip.point, tip.heading, tip.radius
+    tortuosity, turn, travelled = rng.uniform(*TORTUOSITY), 0.0, 0.0
+    if tip.course is not None:
+        tortuosity *= 0.6
     avascular = rng.uniform(*AVASCULAR) * abs(anatomy.fovea - anatomy.disc)
     to_branch = anatomy.zoom * rng.uniform(*SPACING)
     points, radii, forked = [point], [radius], 0
-    for count, turn in enumerate(turns, 1):
-        if radius <= LEAST_RADIUS or abs(point) >= FOV_RADIUS + 12:
-            break
+    while travelled < tip.length and radius > LEAST_RADIUS and abs(point) < FOV_RADIUS + 12:
+        turn = TURN_MEMORY * turn + rng.normal(0, tortuosity)
         off = _goal(anatomy, tip, point) - heading
-        heading += turn + TURNING * math.atan2(math.sin(off), math.cos(off))
-        point = point + cmath.rect(STEP, heading)
+        heading += turn + 0.10 * np.arctan2(np.sin(off), np.cos(off))
+        point = point + STEP * np.exp(1j * heading)
+        travelled += STEP
         radius *= 1 - TAPER * STEP
         if _blocked(ground, tip, point, heading, number) or abs(point - anatomy.fovea) < avascular:
             break
         points.append(point)
         radii.append(radius)
         ground.cells[(int(tip.artery), *ground.cell(point))] = number
-        if count * STEP > to_branch and abs(point - anatomy.disc) > BARE * anatomy.disc_radius:
+        if travelled > to_branch and abs(point - anatomy.disc) > BARE * anatomy.disc_radius:
             radius, heading, grown = _branch(rng, ground, tip, point, heading, radius, number)
-            to_branch = count * STEP + anatomy.zoom * rng.uniform(*SPACING) * (1.0 if grown else 0.3)
+            to_branch = travelled + anatomy.zoom * rng.uniform(*SPACING) * (1.0 if grown else 0.3)
             forked = len(points) if grown else forked
     return Vessel(np.array(points), np.array(radii), _darkness(rng, len(points), forked), tip.artery)
-
-
-def _turns(rng: np.random.Generator, ground: Ground, tip: Tip) -> list[float]:
-    """By how much a vessel turns of itself in each step: coloured noise, more of it in thin vessels."""
-    winding = np.clip(tip.radius**-0.5, *WINDING) * ground.tortuosity * rng.uniform(0.6, 1.4)
-    noise = rng.normal(0, winding, math.ceil(min(tip.length, 4 * FOV_RADIUS) / STEP)).tolist()
-    return list(itertools.accumulate(noise, lambda turn, new: TURN_MEMORY * turn + new))
 
 
 def _blocked(ground: Ground, tip: Tip, point: complex, heading: float, number: int) -> bool:
     """Whether a vessel of the same kind lies ahead; trunks, and all vessels near the disc, pass."""
     if tip.course is not None or abs(point - ground.anatomy.disc) < 1.3 * ground.anatomy.disc_radius:
         return False
-    ahead = ground.cells[(int(tip.artery), *ground.cell(point + cmath.rect(LOOK_AHEAD, heading)))]
+    ahead = ground.cells[(int(tip.artery), *ground.cell(point + LOOK_AHEAD * np.exp(1j * heading)))]
     return ahead not in (0, number, tip.parent)
 
 
@@ -246,15 +229,14 @@ def _branch(
 ) -> tuple[float, float, bool]:
     """Queue a daughter on the emptier side; radius and heading of the larger, and whether it forked."""
     least = LEAST_RADIUS * 1.12 / radius
-    share = rng.random() ** SIDE_TWIGS
-    ratio = max(SMALLER_TO_LARGER[0] + share * (SMALLER_TO_LARGER[1] - SMALLER_TO_LARGER[0]), least)
+    ratio = max(rng.uniform(*SMALLER_TO_LARGER), least)
     larger, smaller = daughters(radius, ratio)
     if ratio > 1.0 or smaller < LEAST_RADIUS:
         return radius, heading, False
     bend, turn = branch_angles(radius, larger, smaller)
     turn *= rng.uniform(0.65, 1.0)
     reach = ROOM * ground.anatomy.zoom
-    crowds = [ground.crowd(point + cmath.rect(reach, heading + side * turn)) for side in (-1, 1)]
+    crowds = [ground.crowd(point + reach * np.exp(1j * (heading + side * turn))) for side in (-1, 1)]
     side = -1 if crowds[0] + rng.uniform(-2, 2) < crowds[1] else 1
     if min(crowds) > MOST_CROWD:
         return radius, heading, False
@@ -264,8 +246,7 @@ def _branch(
 
 
 def _darkness(rng: np.random.Generator, count: int, forked: int) -> np.ndarray:
-    """Darkness (count,) along a vessel, which dips in and out of the retina; its end fades after its last fork."""
+    """Darkness (count,) along a vessel: its end fades, but not before its last fork at point `forked`."""
     index = np.arange(count)
     fading = np.where(index < forked, 1.0, np.clip((count - index) / FADE, 0, 1))
-    depths = rng.normal(1, DEPTH_CHANGES, count // DEPTH_POINTS + 2)
-    return rng.uniform(*DARKNESS) * np.interp(index / DEPTH_POINTS, range(len(depths)), depths) * fading
+    return rng.uniform(0.85, 1.15) * fading

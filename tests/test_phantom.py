@@ -50,9 +50,9 @@ def test_every_index_and_seed_draws_another_eye(eyes):
 
 def test_vessel_share_is_plausible(eyes):
     shares = [eye.truth.mean() for eye in eyes]
-    assert min(shares) > 0.045
+    assert min(shares) > 0.05
     assert max(shares) < 0.12
-    assert 0.06 < np.mean(shares) < 0.09
+    assert 0.07 < np.mean(shares) < 0.09
 
 
 def test_fov_share_is_plausible(eyes):
@@ -194,7 +194,7 @@ def test_crossing_vessels_are_darker_than_each():
     flat = np.ones(40)
     vein = vessels.Vessel(line + 0j, 3 * flat, flat, False)
     artery = vessels.Vessel(1j * line, 2 * flat, flat, True)
-    density = strokes.layers([vein, artery], (120, 120), strokes.Look()).density
+    density = strokes.layers([vein, artery], (120, 120)).density
     centre = density.shape[0] // 2
     assert density[centre, centre] > density[centre, centre - 80] > 0
     assert density[centre, centre] > density[centre - 80, centre] > 0
@@ -203,29 +203,9 @@ def test_crossing_vessels_are_darker_than_each():
 def test_the_label_is_as_wide_as_the_vessel():
     line = np.linspace(-50, 50, 40)
     vein = vessels.Vessel(line + 0j, 3 * np.ones(40), np.ones(40), False)
-    cover = strokes.layers([vein, vein._replace(artery=True)], (120, 120), strokes.Look()).cover
+    cover = strokes.layers([vein, vein._replace(artery=True)], (120, 120)).cover
     width = (cover[:, cover.shape[1] // 2] > 0).sum() / strokes.SUPERSAMPLING
     assert width == pytest.approx(6 + strokes.LABEL_MARGIN, abs=0.5)
-
-
-@pytest.mark.parametrize(("scale", "width"), [(1.0, 1), (2.0, 3), (3.0, 3)])
-def test_the_pencil_is_about_as_wide_as_a_reference_pixel(scale, width):
-    line = np.linspace(-40, 40, 40)
-    thin = vessels.Vessel(line + 0j, 0.5 * np.ones(40), np.ones(40), True)
-    shape = (round(100 * scale), round(100 * scale))
-    pair = [thin, thin._replace(artery=False)]
-    drawn = strokes.pencil(pair, shape, scale, strokes.Look())
-    assert drawn[:, shape[1] // 2].sum() == width
-    assert not strokes.pencil(pair, shape, scale, strokes.Look(least_labelled=1.1)).any()
-
-
-def test_a_stronger_reflex_leaves_less_density():
-    line = np.linspace(-50, 50, 40)
-    artery = vessels.Vessel(line + 0j, 3 * np.ones(40), np.ones(40), True)
-    pair = [artery, artery._replace(points=artery.points + 30j, artery=False)]
-    none, strong = (strokes.layers(pair, (120, 120), strokes.Look(reflex)).density for reflex in (0.0, 1.5))
-    centre = tuple(side // 2 for side in none.shape)
-    assert strong[centre] < none[centre]
 
 
 @pytest.mark.parametrize("shape", [(100, 140), (33, 20)])
