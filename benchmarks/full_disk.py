@@ -16,21 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from src.params import load_checkpoints, load_params
+from benchmarks import small
 
 SIZE = 256 * 2**20  # bytes of the file system
 FREE = 16 * 1024  # bytes that are left before a stage runs
-TINY = {
-    "phantom": {"train": 5, "test": 2, "height": 150, "width": 140},
-    "preprocess": {"fov_diameter": 130},
-    "patch": {"size": 64, "stride": 48, "context": 2.0},
-    "augment": {"copies": 1},
-    "model": {"architecture": "residual_unet", "filters": [4, 8]},
-    "train": {"epochs": 1, "steps_per_epoch": 2, "batch_size": 2},
-    "evaluate": {"tile": 96, "overlap": 32},
-    "plot": {"dpi": 50, "zoom": 32},
-    "record": {"model": False},
-}
 FILLING = "filling"
 OTHERS = ("mlruns", "mlflow.db", ".tracking", "checkpoints")  # beside the outs; those of MLflow are its own affair
 
@@ -58,10 +47,7 @@ def fill(root: Path) -> None:
 
 def stages(root: Path) -> int:
     """Print a row a stage; the number of stages that did not do as they should."""
-    values = load_params().model_dump(mode="json") | {"checkpoints": load_checkpoints().model_dump()}
-    for section, changed in TINY.items():
-        values[section] |= changed
-    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    small.write_params(root / "params.yaml", small.SETTINGS, {"record": {"model": False}})
     bad = 0
     print("| stage | exit | said | halves | again | verdict |\n| --- | --- | --- | --- | --- | --- |")
     for name, stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():

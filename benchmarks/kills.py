@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import yaml
 
-from src.params import load_checkpoints, load_params
+from benchmarks import small
 
 COMMAND = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"]
 RESULTS = ("data/model/model.h5", "metrics/training.csv")
@@ -36,9 +36,6 @@ ORPHAN_SECONDS = 60.0  # in which a process has to end after dvc has
 
 def project(folder: Path) -> Path:
     """A folder in which stage train can run, and DVC run it."""
-    values = load_params().model_dump(mode="json") | {"checkpoints": load_checkpoints().model_dump()}
-    for section, changed in SMALL.items():
-        values[section] |= changed
     rng = np.random.default_rng(1)
     for place in ("data/augmented", "data/patches/validation"):
         side = SMALL["patch"]["size"]
@@ -47,7 +44,7 @@ def project(folder: Path) -> Path:
         (folder / place).mkdir(parents=True)
         for kind, array in {"images": images.astype(np.uint8), "truth": truth, "fov": truth | True}.items():
             np.save(folder / place / f"{kind}.npy", array)
-    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    small.write_params(folder / "params.yaml", SMALL)
     return folder
 
 

@@ -22,20 +22,10 @@ import pandas as pd
 import requests
 import yaml
 
+from benchmarks import small
 from src import runs
 from src.params import load_params
 
-SMALL = {
-    "phantom": {"train": 5, "test": 2, "height": 150, "width": 140},
-    "preprocess": {"fov_diameter": 130},
-    "patch": {"size": 64, "stride": 48, "context": 2.0},
-    "augment": {"copies": 1},
-    "model": {"architecture": "residual_unet", "filters": [4, 8]},
-    "train": {"epochs": 2, "steps_per_epoch": 2, "batch_size": 2},
-    "baselines": {"filters": []},
-    "evaluate": {"tile": 96, "overlap": 32},
-    "plot": {"dpi": 50, "zoom": 32},
-}
 EXPERIMENT = "retinal-vessels"
 EPOCHS, STEPS = 20, 60  # of a training that is long enough for its server to be killed meanwhile
 TAGS = (
@@ -47,10 +37,7 @@ TAGS = (
 def prepare(folder: Path) -> Path:
     """Clone the committed project to `folder`, with small parameters; returns `folder`."""
     call("git", "clone", "--quiet", Path.cwd(), folder, where=Path.cwd())
-    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    for section, changed in SMALL.items():
-        params[section] |= changed
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    small.write_params(folder / "params.yaml", small.SETTINGS, {"baselines": {"filters": []}})
     commit(folder)
     return folder
 

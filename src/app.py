@@ -5,7 +5,6 @@ stay where they are.
 """
 
 import argparse
-import base64
 import contextlib
 import os
 import socket
@@ -30,8 +29,9 @@ from starlette.routing import Route
 
 from src import intake, samples
 from src.exported import Exported
+from src.layers import data_uri
+from src.predict import MODEL
 
-MODEL = Path("models/compact.onnx")
 ADDRESS, PORT = "127.0.0.1", 8000
 HOSTS = [ADDRESS, "localhost"]  # other names may lead here, too, by another's doing (DNS rebinding)
 PAGES = Path(__file__).parent / "pages"
@@ -140,13 +140,13 @@ def _uri(picture: np.ndarray, kind: str, *options: int) -> str:
     """A picture, grey or RGB, as a data URI; uint16 as a 16-bit PNG."""
     ordered = picture[..., ::-1] if picture.ndim == 3 else picture
     content = cv2.imencode(f".{kind}", ordered, options)[1].tobytes()
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return data_uri(content, f"image/{kind}")
 
 
 def main() -> None:
     """Load the network and serve the page."""
     parser = argparse.ArgumentParser(prog="python -m src.app", description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL, help=f"a file of `python -m src.pack` ({MODEL})")
+    parser.add_argument("--model", type=Path, default=MODEL, help="a file of `python -m src.pack`; models/compact.onnx")
     parser.add_argument("--port", type=int, default=PORT, help=f"of {ADDRESS} ({PORT})")
     arguments = parser.parse_args()
     if not 0 <= arguments.port < 2**16:

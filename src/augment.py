@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from src import files
-from src.patches import NEUTRAL, Patches, PatchWriter, cut, disk_bytes, read
+from src.patches import NEUTRAL, Patches, PatchWriter, cut, read
 
 BEND_STEP = 32  # pixels between the independent points of the elastic field
 BEND_REACH = 3.0  # largest displacement, in standard deviations
@@ -157,7 +156,6 @@ def augment_all(source: Path, folder: Path, plan: Plan, workers: int) -> None:
     (count, side, _), variants = read(source).fov.shape, 1 + plan.copies
     if plan.copies:
         check_context(side, plan.size, plan.limits)
-    files.refuse_lack_of_space(folder, disk_bytes(count * variants, plan.size))
     with PatchWriter(folder, count * variants, plan.size) as writer, _one_thread_a_call():
 
         def work(index: int) -> None:

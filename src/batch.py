@@ -11,7 +11,6 @@ project; photographs, network and DIR must be at the same paths for all. For res
 """
 
 import contextlib
-import hashlib
 import os
 import sys
 from collections import defaultdict
@@ -36,15 +35,16 @@ def dealt(files: list[Path], out: Path) -> dict[Path, list[Path]]:
     """The photographs of each folder below `out`; a file is dealt alike whatever others there are."""
     parts = defaultdict(list)
     for file in files:
-        digits = hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:DIGITS]
-        parts[out / f"part-{digits}"].append(file)
+        parts[out / f"part-{photographs.digits(file, DIGITS)}"].append(file)
     return dict(sorted(parts.items()))
 
 
-def run(parts: dict[Path, list[Path]], means: predict.Means, client: Client) -> Iterator[tuple[Path, Outcome | str]]:
+def run(
+    parts: dict[Path, list[Path]], options: predict.Options, client: Client
+) -> Iterator[tuple[Path, Outcome | str]]:
     """What became of each folder, as they come: an outcome, or why it could not be filled."""
     tasks = [
-        client.submit(predict.fill, out, files, means, PATIENCE, key=out.name, pure=False)
+        client.submit(predict.fill, out, files, options, PATIENCE, key=out.name, pure=False)
         for out, files in parts.items()
     ]
     folders = {task.key: out for task, out in zip(tasks, parts, strict=True)}
@@ -67,13 +67,13 @@ def main() -> int:
     where.add_argument("--cluster", metavar="ADDRESS", help="of a scheduler of Dask, such as tcp://host:8786")
     given = parser.parse_args()
     threads = 1 if given.cluster else max(cores // given.workers, 1)
-    means = predict.Means(given.model.resolve(), threads, given.flips, given.threshold)
+    options = predict.Options(given.model.resolve(), threads, given.flips, given.threshold)
     try:
-        predict.load(means)  # a wrong network is refused before any worker starts
+        predict.load(options)  # a wrong network is refused before any worker starts
         out = given.out.resolve()
         parts = dealt(photographs.find(given.photographs, out), out)
         with stoppable(), _client(given.workers, given.cluster) as client:
-            return _follow(run(parts, means, client), parts)
+            return _follow(run(parts, options, client), parts)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:

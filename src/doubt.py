@@ -15,9 +15,12 @@ class Tally:
         self.pixels = defaultdict(lambda: np.zeros((2, len(UP_TO)), np.int64))
 
     def add(self, dataset: str, doubt: np.ndarray | None, wrong: np.ndarray, fov: np.ndarray) -> None:
-        """Count a photograph: doubt (H, W) in [0, 1], None where no flips were shown; wrong and fov (H, W) bool."""
+        """Count a photograph: doubt (H, W) in [0, 1], None where no flips were shown; wrong and fov (H, W) bool.
+
+        Without flips no pixel is counted.
+        """
         if doubt is None:
-            return
+            doubt, fov = np.zeros(fov.shape), np.zeros_like(fov)
         place = np.searchsorted(np.asarray(UP_TO, doubt.dtype), doubt)
         for counted, part in zip(self.pixels[dataset], (fov, fov & wrong), strict=True):
             counted += np.bincount(place[part], minlength=len(UP_TO))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src import counts, files, intervals, metrics, reported, samples, structure
+from src import counts, doubt, files, intervals, metrics, reported, samples, structure
 from src.backend import tf
 from src.counts import Counts
 from src.losses import Loss
@@ -57,12 +57,19 @@ class Evaluation:
         self.rules = rules
         self.rows: list[dict] = []
         self._pooled = defaultdict(lambda: metrics.EMPTY)  # by data set, observer and region
+        self._doubts = doubt.Tally()
 
-    def add(self, sample: samples.Sample, levels: np.ndarray, filtered: Mapping[str, ProbabilityMap]) -> None:
+    def add(
+        self,
+        sample: samples.Sample,
+        levels: np.ndarray,
+        filtered: Mapping[str, ProbabilityMap],
+        doubts: np.ndarray | None = None,
+    ) -> None:
         """Score the model's map `levels` (H, W) uint16, those of filters by name, and the second observer if any.
 
         The model is scored at its threshold, and as `model_at_half` at 0.5. Structure, distances and calibration
-        are of the FOV alone.
+        are of the FOV alone. `doubts` (H, W) in [0, 1] are the model's, None where it was shown no flips.
         """
         truth, fov, human = samples.truth(sample), samples.fov(sample), samples.second_observer(sample)
         maps = {"model": ProbabilityMap(levels, self.rules.threshold), **filtered}
@@ -70,6 +77,7 @@ class Evaluation:
         drawn["model_at_half"] = ProbabilityMap(levels, HALF).vessels()
         if human is not None:
             drawn["second_observer"] = human
+        self._doubts.add(sample.dataset, doubts, drawn["model"] != truth, fov)
         described = structure.describe(truth, fov, self.rules.widths)
         for observer in (name for name in reported.OBSERVERS if name in drawn):
             for region, pixels in zip(REGIONS, (fov, np.ones_like(fov)), strict=True):
@@ -108,6 +116,7 @@ class Evaluation:
             for name in (name for name in reported.SCORES if name in rows[0]):
                 values = np.array([row[name] for row in rows], float)
                 interval = intervals.of_mean(values, groups, self.rules.draws, self.rules.seed)
+                interval = interval.within(*reported.SCORES[name].limits)
                 place = {"dataset": dataset, "observer": observer, "region": region, "score": name}
                 result.append(place | {"pooled": pooled.get(name)} | interval._asdict())
         return result
@@ -158,9 +167,9 @@ class Evaluation:
         return result
 
     def write(self, out: Path) -> None:
-        """Write scores.json and the tables per_image, summary, differences, curves and reliability (.csv) to `out`.
+        """Write scores.json and the tables per_image, summary, differences, curves, reliability and doubt (.csv).
 
-        The last two are the model's, pooled over the FOV of each data set.
+        They go to `out`. The last three are the model's, pooled over the FOV of each data set.
         """
         summary = self.summary()
         files.write_text(out / "scores.json", json.dumps(_rounded(self.scores(summary)), indent=2) + "\n")
@@ -171,6 +180,7 @@ class Evaluation:
             "differences": self.differences(),
             "curves": [{"dataset": name} | row for name, h in pooled.items() for row in metrics.curve(h)],
             "reliability": [{"dataset": name} | row for name, h in pooled.items() for row in metrics.reliability(h)],
+            "doubt": self._doubts.rows(),
         }
         for name, rows in tables.items():
             _write_rows(out / f"{name}.csv", rows)
@@ -194,12 +204,7 @@ def _rounded(value: object) -> object:
     return value
 
 
-def write_doubt(out: Path, rows: list[dict]) -> None:
-    """Write rows of `doubt.Tally` to doubt.csv in `out`; the header alone where no flips were shown."""
-    _write_rows(out / "doubt.csv", rows, ("dataset", "doubt_up_to", "pixels", "wrong", "wrong_share"))
-
-
-def _write_rows(path: Path, rows: list[dict], columns: tuple[str, ...] = ()) -> None:
-    """Write rows under these columns and all that any row has; an undefined or missing value is an empty cell."""
-    columns = list(dict.fromkeys([*columns, *(column for row in rows for column in row)]))
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    """Write rows under the columns that any of them has; an undefined or missing value is an empty cell."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     files.write_rows(path, [columns, *([_rounded(row.get(column)) for column in columns] for row in rows)])

@@ -26,6 +26,10 @@ class Interval(NamedTuple):
     images: int
     groups: int
 
+    def within(self, least: float, most: float) -> "Interval":
+        """The same with its ends cut to the values that the score can have; it covers as often."""
+        return self._replace(low=float(np.clip(self.low, least, most)), high=float(np.clip(self.high, least, most)))
+
 
 class Difference(NamedTuple):
     """Mean of paired differences, its 95 % interval, Wilcoxon's p over groups, and images won and lost."""

@@ -20,16 +20,6 @@ FOLDER = Path(__file__).parent / "pages"
 MOST = 60  # images shown; of more, the page would be too large to open
 SCORES = report.DIFFERENCES  # of the table with intervals
 OF_AN_IMAGE = ("f1", "mcc", "auc_roc", "auc_pr", "precision", "recall", "cldice", "recall_thin")
-CURVES = {
-    "loss": "Loss",
-    "f1": "F1 score",
-    "mcc": "MCC",
-    "iou": "IoU (mean of both classes)",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "specificity": "Specificity",
-}
 PLOT = (240.0, 110.0)  # width and height of a learning curve, in units of its drawing
 FIGURES = [name for name in report.FIGURES if name != "learning_curves"]  # these are drawn anew, for narrow screens
 
@@ -78,7 +68,7 @@ def write(results: report.Results, contents: Contents) -> str:
         largest=layers.LARGEST,
         outcomes={**pictures.OUTCOMES, "outside the field of view": pictures.OUTSIDE},
         pale=pictures.PALE,
-        curves=[_curve(contents.history, name, title) for name, title in CURVES.items()],
+        curves=[_curve(contents.history, name, title) for name, title in reported.HISTORY.items()],
         epochs=int(contents.history["epoch"].max()),
         size=PLOT,
         doubts=_html("\n\n".join(report.doubts(results, datasets))),

@@ -16,6 +16,7 @@ from src import files
 
 NEUTRAL = 128  # the grey outside the field of view and outside the image
 POSITIONS = "positions.csv"  # a row a patch, after a header: where it was cut
+BYTES = 5  # of a pixel: image, truth and field of view
 
 
 class Patches(NamedTuple):
@@ -149,11 +150,6 @@ def read(folder: Path) -> Patches:
     return patches
 
 
-def disk_bytes(count: int, size: int) -> int:
-    """What `count` patches of side `size` take on the disk: five bytes a pixel."""
-    return count * size * size * 5
-
-
 class PatchWriter:
     """Writes a known number of patches to folder/{images,truth,fov}.npy, in any order, from any thread.
 
@@ -162,7 +158,8 @@ class PatchWriter:
     """
 
     def __init__(self, folder: Path, count: int, size: int) -> None:
-        """Open the files of `count` patches of side `size`."""
+        """Open the files of `count` patches of side `size`; OSError where the disk has not the space."""
+        files.refuse_lack_of_space(folder, count * size * size * BYTES)
         folder.mkdir(parents=True, exist_ok=True)
         layouts = {
             "images": ((size, size, 3), np.uint8),

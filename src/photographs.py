@@ -50,9 +50,12 @@ def named(files: Iterable[Path], taken: Mapping[str, str]) -> dict[Path, str]:
     """
     new = [file for file in files if str(file) not in taken]
     number = Counter(file.stem.lower() for file in new) + Counter(name.lower() for name in taken.values())
-    names = {file: file.stem if number[file.stem.lower()] == 1 else f"{file.stem}_{_digits(file)}" for file in new}
+    names = {
+        file: file.stem if number[file.stem.lower()] == 1 else f"{file.stem}_{digits(file, DIGITS)}" for file in new
+    }
     return {file: names[file] if file in names else taken[str(file)] for file in files}
 
 
-def _digits(file: Path) -> str:
-    return hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:DIGITS]
+def digits(file: Path, number: int) -> str:
+    """The first hexadecimal digits of a hash of the file's path."""
+    return hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:number]

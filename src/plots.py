@@ -44,16 +44,6 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 9.0,
 }
-HISTORY = {
-    "accuracy": "Accuracy",
-    "f1": "F1 score",
-    "iou": "IoU (mean of both classes)",
-    "loss": "Loss",
-    "mcc": "MCC",
-    "precision": "Precision",
-    "recall": "Recall",
-    "specificity": "Specificity",
-}
 FEW_EPOCHS = 40  # up to here each epoch gets a dot
 FEW_IMAGES = 8  # fewer bars are as slim as these
 MANY_IMAGES = 60  # more bars have no room for text
@@ -75,7 +65,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     """Eight panels, one a score, train and validation (if any) by epoch, from the table `training.csv`."""
     figure = Figure(figsize=(14, 6.4), layout="constrained")
     marker = "." if len(history) <= FEW_EPOCHS else ""
-    for axes, (score, title) in zip(figure.subplots(2, 4).flat, HISTORY.items(), strict=True):
+    for axes, (score, title) in zip(figure.subplots(2, 4).flat, reported.HISTORY.items(), strict=True):
         axes.plot(history["epoch"], history[score], color=BLUE, marker=marker, label="train")
         if history[f"validation_{score}"].notna().any():
             axes.plot(
@@ -153,7 +143,7 @@ def doubt(classes: dict[str, pd.DataFrame]) -> Figure:
         axes.plot(range(len(table)), table["wrong_share"], color=colour, marker="o", ms=5, label=dataset)
         axes.set_xticks(range(len(table)), [f"{end:g}" for end in table["doubt_up_to"]])
     axes.set(xlabel="doubt up to", ylabel="share of pixels that are wrong", ylim=(0, None))
-    if classes:
+    if any(table["pixels"].any() for table in classes.values()):
         axes.legend(loc="upper left")
     else:
         axes.text(0.5, 0.5, "predicted without flips: no doubt is known", ha="center", transform=axes.transAxes)

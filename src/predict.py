@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
         return f"{self.predicted} predicted, {self.before} done before, {self.refused} refused"
 
 
-class Means(NamedTuple):
+class Options(NamedTuple):
     """How photographs are predicted: the arguments of `Exported` and of `Segmenter`."""
 
     model: Path
@@ -52,13 +52,13 @@ class Means(NamedTuple):
 
 
 @functools.cache
-def load(means: Means) -> Segmenter:
+def load(options: Options) -> Segmenter:
     """The network, loaded once a process; errors as of `Exported`."""
-    cv2.setNumThreads(means.threads)
-    return Segmenter(Exported(means.model, means.threads), means.flips, means.threshold)
+    cv2.setNumThreads(options.threads)
+    return Segmenter(Exported(options.model, options.threads), options.flips, options.threshold)
 
 
-def fill(out: Path, files: list[Path], means: Means, patience: float = 0.0) -> Outcome:
+def fill(out: Path, files: list[Path], options: Options, patience: float = 0.0) -> Outcome:
     """Predict these photographs into a folder that no other process writes to meanwhile; see `run`.
 
     Raises:
@@ -71,7 +71,7 @@ def fill(out: Path, files: list[Path], means: Means, patience: float = 0.0) -> O
         journal = Journal(out / TABLE, results.COLUMNS)
         names = photographs.named(files, {path: row["id"] for path, row in journal.rows.items()})
         try:
-            return run([Task(file, names[file], out) for file in files], load(means), journal)
+            return run([Task(file, names[file], out) for file in files], load(options), journal)
         finally:
             journal.tidy()
 
@@ -120,12 +120,12 @@ def main() -> int:
     parser = arguments("python -m src.predict", __doc__)
     parser.add_argument("--threads", type=count, default=2, metavar="N", help="of the processor; 2")
     given = parser.parse_args()
-    means = Means(given.model, given.threads, given.flips, given.threshold)
+    options = Options(given.model, given.threads, given.flips, given.threshold)
     try:
-        load(means)  # a wrong network is refused first
+        load(options)  # a wrong network is refused first
         found = photographs.find(given.photographs, given.out)
         with stoppable():
-            outcome = fill(given.out, found, means)
+            outcome = fill(given.out, found, options)
     except filelock.Timeout:
         parser.error(f"{given.out}: another prediction writes to this folder")
     except (ValueError, OSError) as error:

@@ -213,7 +213,7 @@ def doubts(results: Results, datasets: list[str]) -> list[str]:
     sentences = []
     for dataset in datasets:
         rows = results.doubt[results.doubt["dataset"] == dataset]
-        if rows.empty:
+        if not rows["pixels"].any():
             continue
         above = rows["doubt_up_to"] > DOUBTFUL
         (pixels, wrong), (rest, wrong_rest) = (rows[part][["pixels", "wrong"]].sum() for part in (above, ~above))

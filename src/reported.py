@@ -1,13 +1,17 @@
 """The reported scores: what each is called, and whether less of it is better."""
 
+import math
 from typing import NamedTuple
+
+UNBOUNDED = (0.0, math.inf)
 
 
 class Score(NamedTuple):
-    """The name that a table shows, and whether the lower value is the better."""
+    """The name that a table shows, whether the lower value is the better, and the least and largest that can be."""
 
     label: str
     lower: bool = False
+    limits: tuple[float, float] = (0.0, 1.0)
 
 
 SCORES = {
@@ -16,7 +20,7 @@ SCORES = {
     "f1": Score("F1 (Dice)"),
     "iou_mean": Score("IoU, mean of both classes"),
     "iou_vessel": Score("IoU, vessel"),
-    "mcc": Score("MCC"),
+    "mcc": Score("MCC", limits=(-1.0, 1.0)),
     "precision": Score("precision"),
     "recall": Score("recall (sensitivity)"),
     "specificity": Score("specificity"),
@@ -26,7 +30,7 @@ SCORES = {
     "auc_pr": Score("AUC-PR (average precision)"),
     "brier": Score("Brier score", lower=True),
     "calibration_error": Score("expected calibration error", lower=True),
-    "loss": Score("loss", lower=True),
+    "loss": Score("loss", lower=True, limits=UNBOUNDED),
     "cldice": Score("clDice"),
     "recall_thin": Score("recall, thin vessels"),
     "recall_middle": Score("recall, middle vessels"),
@@ -34,11 +38,11 @@ SCORES = {
     "precision_thin": Score("precision, thin vessels"),
     "precision_middle": Score("precision, middle vessels"),
     "precision_thick": Score("precision, thick vessels"),
-    "hausdorff": Score("Hausdorff distance", lower=True),
-    "hausdorff_95": Score("Hausdorff distance, 95th percentile", lower=True),
-    "surface_distance": Score("average surface distance", lower=True),
-    "betti_0_error": Score("error in connected components (Betti 0)", lower=True),
-    "betti_1_error": Score("error in loops (Betti 1)", lower=True),
+    "hausdorff": Score("Hausdorff distance", lower=True, limits=UNBOUNDED),
+    "hausdorff_95": Score("Hausdorff distance, 95th percentile", lower=True, limits=UNBOUNDED),
+    "surface_distance": Score("average surface distance", lower=True, limits=UNBOUNDED),
+    "betti_0_error": Score("error in connected components (Betti 0)", lower=True, limits=UNBOUNDED),
+    "betti_1_error": Score("error in loops (Betti 1)", lower=True, limits=UNBOUNDED),
 }
 OBSERVERS = {
     "model": "model",
@@ -47,4 +51,14 @@ OBSERVERS = {
     "matched_filter": "matched filter",
     "frangi": "Frangi filter",
     "sato": "Sato filter",
+}
+HISTORY = {  # of a row an epoch
+    "accuracy": "Accuracy",
+    "f1": "F1 score",
+    "iou": "IoU (mean of both classes)",
+    "loss": "Loss",
+    "mcc": "MCC",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
 }

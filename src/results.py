@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src import intake, measures, quality, samples
+from src.colours import SKY, rgb
 from src.exported import Exported
 
 COLUMNS = (
@@ -16,7 +17,7 @@ COLUMNS = (
 )
 DONE, REFUSED, BEGUN = "done", "refused", "begun"
 KINDS = ("probability", "vessels", "overlay", "doubt")
-TINT = np.array([86, 180, 233], np.float32)  # sky blue of Okabe and Ito (2008), which is seen on red
+TINT = np.array(rgb(SKY), np.float32)  # which is seen on red
 STRENGTH = 0.6  # of the tint
 DIGITS = 6
 

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from src import backend, doubt, evaluation, files, losses, mapping, metrics, models, samples
+from src import backend, evaluation, files, losses, mapping, metrics, models, samples
 from src.cli import run
 from src.params import Evaluate, Loss, Preprocess
 from src.predictor import Predictor, Views
@@ -34,7 +34,7 @@ def main(
     evaluation.write_validation(out, metrics.scores_at(held_out, threshold), threshold)
     of_filters = json.loads((filtered / "thresholds.json").read_text(encoding="utf-8"))
     rules = evaluation.Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
-    scoring, tally = evaluation.Evaluation(rules), doubt.Tally()
+    scoring = evaluation.Evaluation(rules)
     for sample, maps in mapping.maps(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
         samples.write_probability(predictions / file, maps.probability)
@@ -42,11 +42,8 @@ def main(
             name: evaluation.ProbabilityMap(samples.read_levels(filtered / name / file), limit)
             for name, limit in of_filters.items()
         }
-        mine = evaluation.ProbabilityMap(samples.read_levels(predictions / file), threshold)
-        scoring.add(sample, mine.levels, answers)
-        tally.add(sample.dataset, maps.doubt, mine.vessels() != samples.truth(sample), samples.fov(sample))
+        scoring.add(sample, samples.read_levels(predictions / file), answers, maps.doubt)
     scoring.write(out)
-    evaluation.write_doubt(out, tally.rows())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -12,50 +11,28 @@ from src.cli import run
 from src.params import Patch, Preprocess
 
 
-class Plan(NamedTuple):
-    """What to cut for one subset: patches of `side` around corners (N, 2) in each of the samples."""
-
-    side: int
-    found: list[samples.Sample]
-    corners: list[np.ndarray]
-
-    def count(self) -> int:
-        """The number of patches."""
-        return sum(map(len, self.corners))
-
-
 def main(train: Path, validation: Path, out: Path, patch: Patch, preparation: Preprocess) -> None:
     """Write out/train, whose patches have context around them, and out/validation."""
-    plans = {
-        "train": planned(train, patches.context_side(patch.size, patch.context), patch, preparation),
-        "validation": planned(validation, patch.size, patch, preparation),
-    }
-    files.refuse_lack_of_space(out, sum(patches.disk_bytes(plan.count(), plan.side) for plan in plans.values()))
-    for subset, plan in plans.items():
-        write_subset(plan, out / subset, patch.size, preparation)
+    write_subset(train, out / "train", patches.context_side(patch.size, patch.context), patch, preparation)
+    write_subset(validation, out / "validation", patch.size, patch, preparation)
 
 
-def planned(root: Path, side: int, patch: Patch, preparation: Preprocess) -> Plan:
-    """Where to cut all samples below `root`, if any."""
+def write_subset(root: Path, folder: Path, side: int, patch: Patch, preparation: Preprocess) -> None:
+    """Write the patches of all samples below `root`, if any, and positions.csv with the place of each."""
     found = samples.find(root, least=0)
-    plan = Plan(side, found, [_corners(sample, patch, preparation) for sample in found])
-    if found and not plan.count():
+    corners = [_corners(sample, patch, preparation) for sample in found]
+    count = sum(map(len, corners))
+    if found and not count:
         raise ValueError(f"patch.min_fov: expected a patch of {root} with an FOV share of {patch.min_fov}, got none")
-    return plan
-
-
-def write_subset(plan: Plan, folder: Path, size: int, preparation: Preprocess) -> None:
-    """Write the patches, if any, and positions.csv with the place of each."""
-    _write_table(folder / patches.POSITIONS, plan.found, plan.corners)
-    if not plan.found:
-        return
-    bar = tqdm(desc=f"patch {folder.name}", total=plan.count(), unit="patch")
-    with patches.PatchWriter(folder, plan.count(), plan.side) as writer, bar:
-        for sample, places in zip(plan.found, plan.corners, strict=True):
-            arrays = _prepare(sample, preparation)
-            for place in places:
-                writer.write(bar.n, *(patches.cut_around(array, place, size, plan.side) for array in arrays))
-                bar.update()
+    if found:
+        bar = tqdm(desc=f"patch {folder.name}", total=count, unit="patch")
+        with patches.PatchWriter(folder, count, side) as writer, bar:
+            for sample, places in zip(found, corners, strict=True):
+                arrays = _prepare(sample, preparation)
+                for place in places:
+                    writer.write(bar.n, *(patches.cut_around(array, place, patch.size, side) for array in arrays))
+                    bar.update()
+    _write_table(folder / patches.POSITIONS, found, corners)
 
 
 def _corners(sample: samples.Sample, patch: Patch, preparation: Preprocess) -> np.ndarray:

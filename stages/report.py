@@ -13,9 +13,9 @@ from src.params import Params
 
 
 def main(
-    metrics: Path, model: Path, test: Path, predictions: Path, written: Path, page_of_run: Path, params: Params
+    metrics: Path, model: Path, test: Path, predictions: Path, report_file: Path, page_file: Path, params: Params
 ) -> None:
-    """Turn the tables in `metrics` into the report `written`, and with the test images into `page_of_run`.
+    """Turn the tables in `metrics` into the report `report_file`, and with the test images into `page_file`.
 
     Both name the bytes that they are made of.
     """
@@ -34,7 +34,7 @@ def main(
             for path in (model, *(metrics / name for name in provenance.TABLES))
         },
     )
-    files.write_text(written, report.write(results))
+    files.write_text(report_file, report.write(results))
     per_image = pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str})
     contents = page.Contents(
         per_image=per_image,
@@ -42,7 +42,7 @@ def main(
         figures={name: (metrics / "figures" / f"{name}.png").read_bytes() for name in page.FIGURES},
         eyes=_eyes(per_image, test, predictions, results.scores["threshold"]),
     )
-    files.write_text(page_of_run, page.write(results, contents))
+    files.write_text(page_file, page.write(results, contents))
 
 
 def _eyes(per_image: pd.DataFrame, test: Path, predictions: Path, threshold: float) -> list[page.Eye]:

@@ -27,8 +27,8 @@ def photographs(tmp_path_factory) -> Path:
 
 def command(photographs, packed, out) -> list[str]:
     """Two workers."""
-    means = ["--model", str(packed), "--workers", "2"]
-    return [sys.executable, "-m", "src.batch", str(photographs), "--out", str(out), *means]
+    options = ["--model", str(packed), "--workers", "2"]
+    return [sys.executable, "-m", "src.batch", str(photographs), "--out", str(out), *options]
 
 
 def table(out: Path) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def test_two_workers_of_which_one_is_killed_give_what_one_process_gives(photogra
     assert process.returncode == 1
     assert "1 refused, 0 in folders that failed" in said
     alone = predict.fill(
-        tmp_path / "alone", sorted(photographs.resolve().iterdir()), predict.Means(packed, 1, True, None)
+        tmp_path / "alone", sorted(photographs.resolve().iterdir()), predict.Options(packed, 1, True, None)
     )
     assert alone == predict.Outcome(predicted=PHOTOGRAPHS, refused=1)
     pd.testing.assert_frame_equal(table(tmp_path / "several"), table(tmp_path / "alone"))

@@ -38,4 +38,4 @@ def test_data_sets_are_counted_apart():
 def test_nothing_is_counted_where_there_is_no_doubt():
     tally = doubt.Tally()
     tally.add("drive", None, FOV, FOV)
-    assert tally.rows() == []
+    assert {row["pixels"] for row in tally.rows()} == {0}

@@ -4,12 +4,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from src import intervals, losses, metrics, reported, samples, structure
 from src.backend import tf
 from src.counts import count, scores
-from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of, write_doubt, write_validation
+from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of, write_validation
 
 LOSS = losses.get("focal_dice", 0.25, 2.0, None)
 RULES = Rules(threshold=0.4, loss=LOSS, widths=(2.5, 5.5), draws=200, seed=1)
@@ -104,7 +105,7 @@ def test_pooled_score_is_that_of_all_pixels(evaluation, tmp_path, observer, regi
 def test_summary_holds_mean_and_interval_over_images(evaluation):
     row = next(row for row in evaluation.summary() if (row["observer"], row["score"]) == ("second_observer", "f1"))
     values = np.array([row["f1"] for row in rows_of(evaluation, "drive", "second_observer")])
-    expected = intervals.of_mean(values, np.arange(4).astype(str), RULES.draws, RULES.seed)
+    expected = intervals.of_mean(values, np.arange(4).astype(str), RULES.draws, RULES.seed).within(0, 1)
     assert {name: row[name] for name in expected._fields} == pytest.approx(expected._asdict())
 
 
@@ -146,8 +147,8 @@ def test_files_hold_the_scores_and_are_the_same_twice(evaluation, tmp_path):
     for name in ("a", "b"):
         evaluation.write(tmp_path / name)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    expected = ["curves", "differences", "per_image", "reliability", "summary"]
-    assert names == [*(f"{name}.csv" for name in expected[:4]), "scores.json", "summary.csv"]
+    tables = ("curves", "differences", "doubt", "per_image", "reliability", "summary")
+    assert names == sorted(["scores.json", *(f"{name}.csv" for name in tables)])
     assert [(tmp_path / "a" / n).read_bytes() for n in names] == [(tmp_path / "b" / n).read_bytes() for n in names]
     written = json.loads((tmp_path / "a" / "scores.json").read_text(encoding="utf-8"))
     assert written["drive"]["fov"]["f1"] == pytest.approx(scores_of(evaluation)["drive"]["fov"]["f1"], abs=1e-6)
@@ -169,15 +170,33 @@ def test_undefined_score_is_null_an_empty_cell_and_told(tmp_path):
         assert next(csv.DictReader(file))["f1"] == ""
 
 
-@pytest.mark.parametrize("rows", [[], [{"dataset": "drive", "doubt_up_to": 0.1, "pixels": 0, "wrong_share": math.nan}]])
-def test_table_of_doubt_has_its_columns_also_without_rows(tmp_path, rows):
-    write_doubt(tmp_path, rows)
-    header, *lines = (tmp_path / "doubt.csv").read_text(encoding="utf-8").splitlines()
-    assert header == "dataset,doubt_up_to,pixels,wrong,wrong_share"
-    assert lines == ["drive,0.1,0,,"][: len(rows)]
-
-
 def test_validation_is_written_under_its_own_name(tmp_path):
     write_validation(tmp_path, {"f1": 0.81234567, "auc_roc": math.nan}, 0.4)
     written = json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))
     assert written == {"validation": {"threshold": 0.4, "f1": 0.812346, "auc_roc": None}}
+
+
+def test_doubt_of_the_model_is_counted_where_it_is_wrong(tmp_path):
+    evaluation = Evaluation(RULES)
+    sample, levels = made(tmp_path, "drive", "01", 1, second=False)
+    evaluation.add(sample, levels, {}, np.full(levels.shape, 0.25))
+    evaluation.write(tmp_path)
+    table = pd.read_csv(tmp_path / "doubt.csv").set_index("doubt_up_to")
+    row = pd.read_csv(tmp_path / "per_image.csv").query("observer == 'model' and region == 'fov'").iloc[0]
+    assert table.loc[0.3, "pixels"] == table["pixels"].sum() == row[["tp", "fp", "fn", "tn"]].sum()
+    assert table.loc[0.3, "wrong"] == row["fp"] + row["fn"] > 0
+
+
+def test_interval_does_not_leave_the_values_of_its_score(tmp_path):
+    evaluation = Evaluation(RULES)
+    for number in range(4):
+        sample, levels = made(tmp_path, "drive", f"{number:02d}", number, second=False)
+        evaluation.add(sample, levels, {})
+    for row in evaluation.rows:
+        row["recall"] = 1.0 if row["id"] == "00" else 0.999 - 0.3 * (row["id"] == "03")
+    (found,) = (
+        row
+        for row in evaluation.summary()
+        if (row["observer"], row["region"], row["score"]) == ("model", "fov", "recall")
+    )
+    assert found["high"] == 1.0

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import layers, page, plots, provenance, report, samples
+from src import layers, page, provenance, report, reported, samples
 from src.params import load_params
 from stages import report as stage
 from tests.test_layers import example
@@ -25,7 +25,7 @@ def per_image(f1=F1, dataset="drive", second=True) -> pd.DataFrame:
 def history(validation=True) -> pd.DataFrame:
     """training.csv of two epochs."""
     table = {"epoch": [1, 2]}
-    for name in page.CURVES:
+    for name in reported.HISTORY:
         table |= {name: [0.2, 0.8], f"validation_{name}": [0.4, 0.6] if validation else [np.nan] * 2}
     return pd.DataFrame(table)
 
@@ -111,10 +111,6 @@ def test_learning_curve_spans_its_axes_and_skips_what_is_undefined():
     assert (curve["least"], curve["most"], curve["last"]) == ("0.200", "0.800", ["0.800", "0.600"])
     assert page._curve(history(validation=False), "f1", "F1 score")["lines"][1] == []
     assert "validation</span>" not in page.write(results(), contents(history=history(validation=False)))
-
-
-def test_curves_are_those_of_the_figure():
-    assert sorted(page.CURVES.items()) == sorted(plots.HISTORY.items())
 
 
 def test_set_without_second_observer_has_no_column_for_one():

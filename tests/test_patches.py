@@ -235,13 +235,12 @@ def test_stage_names_the_empty_fov(tmp_path):
     samples.write_bool(path, np.zeros((100, 110), bool))
     sections = Patch(size=32, stride=16, min_fov=0.3, context=1), Preprocess(fov_diameter=90, clahe=0)
     with pytest.raises(ValueError, match=r"02.png: expected at least one pixel"):
-        stage.planned(tmp_path / "train", 32, *sections)
+        stage.write_subset(tmp_path / "train", tmp_path / "out", 32, *sections)
 
 
 def test_stage_names_the_truth_of_another_shape(tmp_path):
     write_subset(tmp_path / "train")
     samples.write_bool(tmp_path / "train" / "phantom" / "truth" / "02.png", np.zeros((110, 100), bool))
     sections = Patch(size=32, stride=16, min_fov=0.3, context=1), Preprocess(fov_diameter=90, clahe=0)
-    plan = stage.planned(tmp_path / "train", 32, *sections)
     with pytest.raises(ValueError, match=r"truth/02.png: expected 100x110 like the image, got 110x100"):
-        stage.write_subset(plan, tmp_path / "out", 32, sections[1])
+        stage.write_subset(tmp_path / "train", tmp_path / "out", 32, *sections)

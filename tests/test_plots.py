@@ -18,7 +18,7 @@ UNDEFINED = dict.fromkeys((*SCORES, *AREAS))
 
 def history(epochs=3):
     """training.csv of a few epochs."""
-    columns = [f"{subset}{score}" for subset in ("", "validation_") for score in plots.HISTORY]
+    columns = [f"{subset}{score}" for subset in ("", "validation_") for score in reported.HISTORY]
     values = np.linspace(0.1, 0.9, epochs)
     return pd.DataFrame({"epoch": np.arange(1, epochs + 1), **dict.fromkeys(columns, values)})
 
@@ -104,13 +104,13 @@ def draw(figure: Figure) -> bytes:
 
 def test_learning_curves_have_eight_panels_with_train_and_validation():
     figure = plots.learning_curves(history())
-    assert [axes.get_title() for axes in figure.axes] == list(plots.HISTORY.values())
+    assert [axes.get_title() for axes in figure.axes] == list(reported.HISTORY.values())
     assert all([line.get_label() for line in axes.lines] == ["train", "validation"] for axes in figure.axes)
 
 
 def test_learning_curves_without_validation_have_one_line():
     table = history()
-    table[[f"validation_{score}" for score in plots.HISTORY]] = np.nan
+    table[[f"validation_{score}" for score in reported.HISTORY]] = np.nan
     assert all([line.get_label() for line in axes.lines] == ["train"] for axes in plots.learning_curves(table).axes)
 
 
@@ -182,7 +182,7 @@ def test_doubt_shows_the_share_of_wrong_pixels_of_each_class():
 
 
 def test_doubt_that_is_not_known_can_be_drawn():
-    figure = plots.doubt({})
+    figure = plots.doubt({"drive": classes(pixels=[0, 0, 0], wrong_share=[np.nan] * 3)})
     assert draw(figure)
     assert [text.get_text() for text in figure.axes[0].texts] == ["predicted without flips: no doubt is known"]
 

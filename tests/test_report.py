@@ -194,7 +194,7 @@ def test_lengths_are_in_the_pixels_that_they_are_measured_in():
 def test_report_says_whether_errors_are_more_frequent_where_the_model_doubts():
     told = "above 0.1 on 10.0% of the field of view; 40.0% of these pixels are wrong, 3.0% of the others."
     assert f"`drive`: the doubt is {told}" in report.write(results())
-    assert "the doubt is above" not in report.write(results(doubt=doubted().head(0)))
+    assert "the doubt is above" not in report.write(results(doubt=doubted().assign(pixels=0, wrong=0)))
 
 
 def test_doubtful_begins_where_a_class_ends():
