@@ -6,17 +6,13 @@ well.
 """
 
 import argparse
-import os
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
-from benchmarks import small
+from benchmarks import projects
 
 SIZE = 256 * 2**20  # bytes of the file system
 FREE = 16 * 1024  # bytes that are left before a stage runs
@@ -24,11 +20,10 @@ FILLING = "filling"
 OTHERS = ("mlruns", "mlflow.db", ".tracking", "checkpoints")  # beside the outs; those of MLflow are its own affair
 
 
-def run(command: str, root: Path) -> tuple[int, str]:
+def run(command: list[str], root: Path) -> tuple[int, str]:
     """Exit code of a stage and what it said last."""
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false", "TMPDIR": "/tmp"}
-    arguments = [sys.executable, *shlex.split(command)[1:]]
-    done = subprocess.run(arguments, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    environment = projects.environment(TMPDIR=tempfile.gettempdir())
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     said = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
     return done.returncode, "traceback" if "Traceback" in done.stderr else (said or [""])[-1]
 
@@ -47,15 +42,15 @@ def fill(root: Path) -> None:
 
 def stages(root: Path) -> int:
     """Print a row a stage; the number of stages that did not do as they should."""
-    small.write_params(root / "params.yaml", small.SETTINGS, {"record": {"model": False}})
+    projects.write_params(root, projects.TINY, {"record": {"model": False}})
     bad = 0
     print("| stage | exit | said | halves | again | verdict |\n| --- | --- | --- | --- | --- | --- |")
-    for name, stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+    for name, command in projects.commands().items():
         fill(root)
-        code, said = run(stage["cmd"], root)
+        code, said = run(command, root)
         left = files_of(root)
         (root / FILLING).unlink()
-        again, _ = run(stage["cmd"], root)
+        again, _ = run(command, root)
         after = files_of(root)
         halves = [path for path, content in left.items() if path.suffix == ".part" or after.get(path) != content]
         right = again == 0 and not halves and (code == 0 or said.startswith("error: "))

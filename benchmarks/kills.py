@@ -7,6 +7,7 @@ SIGTERM to `dvc repro` instead, and counts the processes that live on.
 import argparse
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,9 @@ import numpy as np
 import psutil
 import yaml
 
-from benchmarks import small
+from benchmarks import projects
 
-COMMAND = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"]
+COMMAND = projects.commands()["train"]
 RESULTS = ("data/model/model.h5", "metrics/training.csv")
 SMALL = {
     "patch": {"size": 32},
@@ -30,6 +31,7 @@ SMALL = {
 }
 PATCHES = 7
 EARLY = 4  # one kill in so many is in the loading or the first epoch
+WRITING = 5  # one kill in so many waits for the next checkpoint's write
 POLL_SECONDS = 0.01
 ORPHAN_SECONDS = 60.0  # in which a process has to end after dvc has
 
@@ -44,20 +46,19 @@ def project(folder: Path) -> Path:
         (folder / place).mkdir(parents=True)
         for kind, array in {"images": images.astype(np.uint8), "truth": truth, "fov": truth | True}.items():
             np.save(folder / place / f"{kind}.npy", array)
-    small.write_params(folder / "params.yaml", SMALL)
+    projects.write_params(folder, SMALL)
     return folder
 
 
 def start(folder: Path, command: list[str]) -> subprocess.Popen:
     """A process in that folder, with the code of this project."""
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false"}
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams)
+    return subprocess.Popen(command, cwd=folder, env=projects.environment(), start_new_session=True, **streams)
 
 
 def stage(folder: Path) -> subprocess.Popen:
     """Stage train."""
-    return start(folder, [sys.executable, *COMMAND.split()[1:]])
+    return start(folder, COMMAND)
 
 
 def results(folder: Path) -> list[bytes]:
@@ -88,12 +89,23 @@ def until_first_row(folder: Path, process: subprocess.Popen) -> float:
     return time.perf_counter() - begin
 
 
-def kill(folder: Path, seconds: float, expected: list[bytes]) -> tuple:
-    """One row: run, kill `seconds` after the end of the first epoch, or from the start if negative, run again."""
+def await_write(folder: Path, process: subprocess.Popen) -> None:
+    """Return within a checkpoint's write, which takes milliseconds."""
+    while process.poll() is None and not list(folder.glob("checkpoints/*/*.part")):
+        pass
+
+
+def kill(folder: Path, seconds: float, writing: bool, expected: list[bytes]) -> tuple:
+    """One row: run, kill `seconds` after the end of the first epoch, or from the start if negative, run again.
+
+    `writing`: as soon as a checkpoint is written after that moment.
+    """
     process = stage(folder)
     if seconds >= 0:
         until_first_row(folder, process)
     time.sleep(abs(seconds))
+    if writing:
+        await_write(folder, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     safe, where = reached(folder)
@@ -121,7 +133,7 @@ def kills(number: int, seed: int) -> int:
         print("| --- | --- | --- | --- | --- | --- |")
         for run in range(1, number + 1):
             moment = -rng.uniform(0, first) if run % EARLY == 0 else rng.uniform(0, rest)
-            row = kill(project(Path(folder) / str(run)), moment, expected)
+            row = kill(project(Path(folder) / str(run)), moment, run % WRITING == 0, expected)
             bad += row[-1] != "yes"
             print("|", run, "|", *(f"{cell} |" for cell in row), flush=True)
             shutil.rmtree(Path(folder) / str(run))
@@ -134,7 +146,7 @@ def terminate_dvc(folder: Path, shell: str) -> int:
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
     outs = [{name: {"cache": False}} for name in RESULTS]
-    pipeline = {"stages": {"train": {"cmd": COMMAND.replace("python", sys.executable, 1), "outs": outs}}}
+    pipeline = {"stages": {"train": {"cmd": shlex.join(COMMAND), "outs": outs}}}
     (folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")
     os.environ["SHELL"] = shell  # with which DVC starts a stage
     dvc = psutil.Process(start(folder, [sys.executable, "-m", "dvc", "repro"]).pid)

@@ -6,8 +6,6 @@ what is their own, and with the files that they map, which the system drops wher
 """
 
 import argparse
-import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,10 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
-import yaml
 
+from benchmarks import projects
 from src import phantom
-from src.params import load_checkpoints, load_params
 
 POLL_SECONDS = 0.1
 LIMIT = 4096  # MB that no stage may pass
@@ -54,21 +51,15 @@ def draw(folder: Path, number: int, height: int, width: int) -> None:
 def project(root: Path, number: int, height: int, width: int) -> None:
     """A folder in which the stages can run."""
     draw(root / "photographs", number, height, width)
-    values = load_params().model_dump(mode="json") | {"checkpoints": load_checkpoints().model_dump()}
-    for section, changed in CHANGES.items():
-        values[section] |= changed
-    values["data"]["folder"] = {"path": "photographs", "test": 0.5}
-    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    own = {"data": {"folder": {"path": "photographs", "test": 0.5}}}
+    projects.write_params(root, CHANGES, own)
 
 
-def peak(command: str, root: Path) -> tuple[float, float, float]:
+def peak(command: list[str], root: Path) -> tuple[float, float, float]:
     """Run a stage; MB of its own, MB with mapped files, seconds."""
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false"}
     begin, most = time.perf_counter(), np.zeros(2)
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [sys.executable, *shlex.split(command)[1:]], cwd=root, env=environment, stdout=said, stderr=said
-        )
+        process = subprocess.Popen(command, cwd=root, env=projects.environment(), stdout=said, stderr=said)
         while process.poll() is None:
             most = np.maximum(most, np.sum(_sizes(process.pid) or [(0, 0)], axis=0))
             time.sleep(POLL_SECONDS)
@@ -96,10 +87,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=3504)
     parser.add_argument("--stages", nargs="*", help="only these, with all that they need")
     given = parser.parse_args()
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    commands = {
-        name: stage["cmd"] for name, stage in stages.items() if name in (given.stages or stages.keys() - {*SKIPPED})
-    }
+    every = projects.commands()
+    commands = {name: every[name] for name in every if name in (given.stages or every.keys() - {*SKIPPED})}
     bad, few = 0, {}
     print(f"Photographs of {given.width}x{given.height}")
     print(

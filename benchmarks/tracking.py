@@ -22,7 +22,7 @@ import pandas as pd
 import requests
 import yaml
 
-from benchmarks import small
+from benchmarks import projects
 from src import runs
 from src.params import load_params
 
@@ -37,7 +37,7 @@ TAGS = (
 def prepare(folder: Path) -> Path:
     """Clone the committed project to `folder`, with small parameters; returns `folder`."""
     call("git", "clone", "--quiet", Path.cwd(), folder, where=Path.cwd())
-    small.write_params(folder / "params.yaml", small.SETTINGS, {"baselines": {"filters": []}})
+    projects.write_params(folder, projects.TINY, {"baselines": {"filters": []}})
     commit(folder)
     return folder
 
