@@ -1,10 +1,12 @@
 """Print start-up, seconds an image, peak memory, and ONNX against Keras: python -m benchmarks.prediction.
 
-The network is data/model/model.h5 where there is one, else that of params.yaml, untrained. With `folder [NUMBER]`,
-NUMBER (1000) drawn photographs of all formats, one in twenty broken in one of ten ways, are predicted by a command that
-is killed half-way and given again, and what comes of them is counted; `folder NUMBER MODEL.onnx` names the network.
+The network is data/model/model.h5 where there is one, else that of params.yaml, untrained; or a packed one that is
+named, such as models/compact.onnx, without Keras. With `--folder NUMBER`, as many drawn photographs of all formats, one
+in twenty broken in one of ten ways, are predicted by a command that is killed half-way and given again, and what comes
+of them is counted.
 """
 
+import argparse
 import io
 import json
 import multiprocessing
@@ -221,32 +223,41 @@ def start_up(network: Path, place: Path) -> tuple[float, float, float]:
     return tuple(fastest)
 
 
-def costs() -> None:
-    """Print all figures of one network."""
+def costs(packed: Path, ways: dict[str, tuple[Callable, ...]]) -> None:
+    """Print start-up of a packed network, and seconds and memory of the ways to compute its maps."""
     with tempfile.TemporaryDirectory() as place:
-        network, packed, seconds = alone(prepared, Path(place))
-        print(f"export to ONNX: {seconds:.1f} s, {packed.stat().st_size / 1e6:.1f} MB")
         names = ("import", "--help", "one photograph of 565x584, no flips, start-up and files included")
         for name, seconds in zip(names, start_up(packed, Path(place)), strict=True):
             print(f"{name}: {seconds:.2f} s")
+    for size, shape in tqdm(SIZES.items(), desc="sizes"):
+        for flips in (False, True):
+            for name, how in ways.items():
+                seconds, memory = alone(*how, shape, flips)
+                tqdm.write(f"{size}, {'four flips' if flips else 'no flips'}, {name}: {seconds:.2f} s, {memory:.0f} MB")
+
+
+def against_keras() -> None:
+    """Export the network of the project, print its costs in both engines, and how far they differ."""
+    with tempfile.TemporaryDirectory() as place:
+        network, packed, seconds = alone(prepared, Path(place))
+        print(f"export to ONNX: {seconds:.1f} s, {packed.stat().st_size / 1e6:.1f} MB")
         print(f"largest difference of a probability, ONNX and Keras: {alone(difference, network, packed):.1e}")
         settings = exported.Exported(packed).settings
-        for size, shape in tqdm(SIZES.items(), desc="sizes"):
-            for flips in (False, True):
-                for name, how in (("ONNX", (by_onnx, packed)), ("Keras", (by_keras, network, settings))):
-                    seconds, memory = alone(*how, shape, flips)
-                    tqdm.write(
-                        f"{size}, {'four flips' if flips else 'no flips'}, {name}: {seconds:.2f} s, {memory:.0f} MB"
-                    )
+        costs(packed, {"ONNX": (by_onnx, packed), "Keras": (by_keras, network, settings)})
 
 
 def main() -> None:
     """Print the costs, or what comes of a folder."""
-    if sys.argv[1:2] == ["folder"]:
-        number = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
-        folder(number, Path(sys.argv[3]) if len(sys.argv) > 3 else predict.MODEL)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", type=Path, help="a file of `python -m src.pack`")
+    parser.add_argument("--folder", type=int, metavar="NUMBER", help="predict so many files, some of them broken")
+    given = parser.parse_args()
+    if given.folder:
+        folder(given.folder, given.model or predict.MODEL)
+    elif given.model:
+        costs(given.model, {"ONNX": (by_onnx, given.model)})
     else:
-        costs()
+        against_keras()
 
 
 if __name__ == "__main__":
