@@ -3,7 +3,8 @@
 The network is data/model/model.h5 where there is one, else that of params.yaml, untrained; or a packed one that is
 named, such as models/compact.onnx, without Keras. With `--folder NUMBER`, as many drawn photographs of all formats, one
 in twenty broken in one of ten ways, are predicted by a command that is killed half-way and given again, and what comes
-of them is counted.
+of them is counted. With `--score DATASET` the command predicts the test photographs of a public data set (official
+split; archives as for the pipeline), and its maps, in fields of view that it finds, are scored in those of the set.
 """
 
 import argparse
@@ -26,10 +27,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from src import exported, phantom, predict, results
+from src import doubt, download, exported, metrics, phantom, predict, results, samples
+from src.datasets import PUBLIC, Subsets
 from src.journal import Journal
+from src.params import load_params
 
 SIZES = {"565x584": (584, 565), "3504x2336": (2336, 3504)}
+SEVERAL = {"565x584": 21, "3504x2336": 4}  # photographs of one call
 REPEATS = 5
 BROKEN_SHARE = 0.05
 TURNED = 6  # EXIF: to be turned by 90 degrees
@@ -193,7 +197,6 @@ def prepared(folder: Path) -> tuple[Path, Path, float]:
     """The network as .h5 and packed, in `folder`, and the seconds of its export."""
     from benchmarks.network import untrained
     from src import backend, export, models, pack
-    from src.params import load_params
 
     params, trained = load_params(), Path("data/model/model.h5")
     backend.configure(2)
@@ -223,6 +226,54 @@ def start_up(network: Path, place: Path) -> tuple[float, float, float]:
     return tuple(fastest)
 
 
+def whole(network: Path, shape: tuple[int, int], number: int, *more: str) -> tuple[float, float]:
+    """Seconds a photograph that the command takes, files read and written, without start-up; its peak memory in MB.
+
+    It is called with one photograph and with `number` of them; run it in a process of its own.
+    """
+    seconds = []
+    with tempfile.TemporaryDirectory() as place:
+        for count in (1, number):
+            photographs = Path(place) / str(count)
+            photographs.mkdir()
+            small = phantom.draw(1, 0, shape[0] // 2, shape[1] // 2).image
+            image = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+            for index in range(count):
+                (photographs / f"{index}.jpg").write_bytes(saved(np.roll(image, index, axis=1), "JPEG", quality=95))
+            begin = time.perf_counter()
+            predicting = command(photographs, Path(place) / f"{count}_out", network, *more)
+            subprocess.run(predicting, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - begin)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return (seconds[1] - seconds[0]) / (number - 1), memory
+
+
+def score(dataset: str, network: Path) -> None:
+    """Print pooled scores in the FOV of the command's maps of a public test set, and how errors follow the doubt."""
+    split = load_params().data.splits.model_dump()[dataset]
+    entries = download.public(dataset, split, Subsets(train=(), test=(dataset,)), Path.cwd()).test
+    threshold, levels, tally = exported.Exported(network).settings.threshold, metrics.EMPTY, doubt.Tally()
+    with tempfile.TemporaryDirectory() as place:
+        photographs, out = Path(place) / "photographs", Path(place) / "out"
+        photographs.mkdir()
+        eyes = [entry.load() for entry in entries]
+        for eye in eyes:
+            (photographs / f"{eye.id}.png").write_bytes(saved(eye.image, "PNG"))
+        begin = time.perf_counter()
+        subprocess.run(command(photographs, out, network), check=True, stderr=subprocess.DEVNULL)
+        print(f"{len(eyes)} photographs of {dataset}, four flips: {time.perf_counter() - begin:.1f} s")
+        for eye in eyes:
+            levels += metrics.histogram(samples.read_levels(out / f"{eye.id}_probability.png"), eye.truth, eye.fov)
+            wrong = samples.read_bool(out / f"{eye.id}_vessels.png") != eye.truth
+            tally.add(dataset, samples.read_levels(out / f"{eye.id}_doubt.png") / 65535, wrong, eye.fov)
+    print(", ".join(f"{name} {value:.4f}" for name, value in metrics.scores_at(levels, threshold).items()))
+    print("| doubt up to | share of pixels | of these wrong |\n| --- | --- | --- |")
+    rows = tally.rows()
+    for row in rows:
+        share = row["pixels"] / sum(other["pixels"] for other in rows)
+        print(f"| {row['doubt_up_to']:g} | {share:.4f} | {row['wrong_share']:.4f} |")
+
+
 def costs(packed: Path, ways: dict[str, tuple[Callable, ...]]) -> None:
     """Print start-up of a packed network, and seconds and memory of the ways to compute its maps."""
     with tempfile.TemporaryDirectory() as place:
@@ -234,6 +285,8 @@ def costs(packed: Path, ways: dict[str, tuple[Callable, ...]]) -> None:
             for name, how in ways.items():
                 seconds, memory = alone(*how, shape, flips)
                 tqdm.write(f"{size}, {'four flips' if flips else 'no flips'}, {name}: {seconds:.2f} s, {memory:.0f} MB")
+            seconds, memory = alone(whole, packed, shape, SEVERAL[size], *([] if flips else ["--no-flips"]))
+            tqdm.write(f"{size}, the same, whole command, a photograph: {seconds:.2f} s, {memory:.0f} MB")
 
 
 def against_keras() -> None:
@@ -251,8 +304,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, help="a file of `python -m src.pack`")
     parser.add_argument("--folder", type=int, metavar="NUMBER", help="predict so many files, some of them broken")
+    parser.add_argument("--score", choices=PUBLIC, metavar="DATASET", help="predict and score its test photographs")
     given = parser.parse_args()
-    if given.folder:
+    if given.score:
+        score(given.score, given.model or predict.MODEL)
+    elif given.folder:
         folder(given.folder, given.model or predict.MODEL)
     elif given.model:
         costs(given.model, {"ONNX": (by_onnx, given.model)})

@@ -35,13 +35,19 @@ def _found(image: np.ndarray) -> np.ndarray:
     border, level = (float(v) for v in np.percentile(grey, (1, 90)))
     if level >= LEAST_LEVEL and border > BORDER * level:
         return np.ones(grey.shape, bool)
-    rough = _largest(_opened(grey > max(border + ROUGH_EDGE * (level - border), LEAST_LEVEL / 2)))
-    if rough.mean() < LEAST_SHARE:
+    rough = _large(grey > max(border + ROUGH_EDGE * (level - border), LEAST_LEVEL / 2))
+    return _rounded(_large(_inside(grey, _hull(rough), border)))
+
+
+def _large(picture: np.ndarray) -> np.ndarray:
+    """The largest compact part of `picture` (H, W) bool; ValueError where that is small."""
+    part = _largest(_opened(picture))
+    if part.mean() < LEAST_SHARE:
         raise ValueError(
             f"expected a field of view, bright on dark, of at least {LEAST_SHARE:.0%} of the picture, "
-            f"found one of {rough.mean():.1%}"
+            f"found one of {part.mean():.1%}"
         )
-    return _rounded(_largest(_opened(_inside(grey, _hull(rough), border))))
+    return part
 
 
 def _inside(grey: np.ndarray, rough: np.ndarray, border: float) -> np.ndarray:

@@ -1,10 +1,11 @@
 """The networks: photograph, prepared, to probability of vessel. The only importer of segmentation_models."""
 
 import builtins
+import contextlib
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,7 @@ ARCHITECTURES = (*LIBRARY, "residual_unet")
 STEP = {"pspnet": 96}  # sides a network takes are multiples of this
 DEFAULT_STEP = 32
 CALLERS = ("Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod")  # layers that call what they say
+DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)  # what h5py and Keras raise of it
 LIBRARIES = ("keras", "tf_keras", "efficientnet", "classification_models", "segmentation_models")
 
 
@@ -176,13 +178,20 @@ def load(path: Path) -> tf.keras.Model:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; run `dvc repro train`")
-    try:
-        with h5py.File(path, "r") as file:
-            config = json.loads(file.attrs["model_config"])
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a model saved as .h5, got {error}") from error
+    with _damage_named(path), h5py.File(path, "r") as file:
+        config = json.loads(file.attrs["model_config"])
     _refuse_code(config, path)
-    return tf.keras.models.load_model(path, compile=False)
+    with _damage_named(path):
+        return tf.keras.models.load_model(path, compile=False)
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """In the block, what the libraries raise over a damaged file becomes one sentence."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise ValueError(f"{path}: expected a model saved as .h5, got {' '.join(str(error).split())}") from error
 
 
 def _refuse_code(config: object, path: Path) -> None:

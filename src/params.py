@@ -9,6 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 DataSetName = Literal["phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder"]
 FilterName = Literal["frangi", "sato", "matched_filter"]
+# What PyYAML raises where a value is not what its tag says, the text is no UTF-8, or lists nest too deep.
+OF_YAML = (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
 MOST_SENTENCES = 20
 SHORT = reprlib.Repr()  # what is shown of a value: a few hundred bytes of YAML can stand for gigabytes
 SHORT.maxlevel = 2
@@ -310,7 +312,7 @@ def load_checkpoints(path: Path = Path("params.yaml")) -> Checkpoints:
 def _read(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no such date or number
+    except (yaml.YAMLError, *OF_YAML) as error:
         raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
 
 

@@ -24,22 +24,28 @@ from src.results import Segmenter, Task
 
 MODEL = Path(__file__).parents[1] / "models" / "compact.onnx"
 TABLE, LOCK = "photographs.csv", ".lock"
+TRIES = 2  # after which a photograph that ended its process each time is refused
 
 
 class Outcome(NamedTuple):
-    """How many photographs were predicted, had been before, and were refused."""
+    """How many photographs were predicted and had been before, and why others were refused, a sentence each."""
 
     predicted: int = 0
     before: int = 0
-    refused: int = 0
+    refused: tuple[str, ...] = ()
 
     def plus(self, other: "Outcome") -> "Outcome":
         """Those of both."""
-        return Outcome(*map(sum, zip(self, other, strict=True)))
+        return Outcome(*(mine + others for mine, others in zip(self, other, strict=True)))
+
+    def tell(self) -> None:
+        """Name on stderr what was refused."""
+        for reason in self.refused:
+            tqdm.write(f"refused: {reason}", file=sys.stderr)
 
     def __str__(self) -> str:
         """The numbers in a sentence."""
-        return f"{self.predicted} predicted, {self.before} done before, {self.refused} refused"
+        return f"{self.predicted} predicted, {self.before} done before, {len(self.refused)} refused"
 
 
 class Options(NamedTuple):
@@ -58,8 +64,10 @@ def load(options: Options) -> Segmenter:
     return Segmenter(Exported(options.model, options.threads), options.flips, options.threshold)
 
 
-def fill(out: Path, files: list[Path], options: Options, patience: float = 0.0) -> Outcome:
+def fill(out: Path, files: list[Path], options: Options, patience: float = 0.0, aloud: bool = True) -> Outcome:
     """Predict these photographs into a folder that no other process writes to meanwhile; see `run`.
+
+    Unless `aloud`, refused ones are named by whoever is handed the outcome.
 
     Raises:
         filelock.Timeout: another process has written to it for `patience` seconds.
@@ -71,48 +79,64 @@ def fill(out: Path, files: list[Path], options: Options, patience: float = 0.0) 
         journal = Journal(out / TABLE, results.COLUMNS)
         names = photographs.named(files, {path: row["id"] for path, row in journal.rows.items()})
         try:
-            return run([Task(file, names[file], out) for file in files], load(options), journal)
+            return run([Task(file, names[file], out) for file in files], load(options), journal, aloud)
         finally:
             journal.tidy()
 
 
-def run(tasks: list[Task], segmenter: Segmenter, journal: Journal) -> Outcome:
-    """Predict what is not done yet; a photograph that is refused is named on stderr and in the journal.
+def run(tasks: list[Task], segmenter: Segmenter, journal: Journal, aloud: bool) -> Outcome:
+    """Predict what is not done yet; a photograph that is refused is named in the journal, and `aloud` on stderr.
 
     Raises:
         OSError: a result cannot be written.
     """
     outcome = Outcome()
     for task in tqdm(tasks, desc="predict", unit="photograph"):
-        outcome = outcome.plus(_one(task, segmenter, journal))
+        one = _one(task, segmenter, journal)
+        if aloud:
+            one.tell()
+        outcome = outcome.plus(one)
     return outcome
 
 
 def _one(task: Task, segmenter: Segmenter, journal: Journal) -> Outcome:
     """Predict one photograph, or not."""
+    before = journal.rows.get(str(task.file))
     try:
         content = task.file.read_bytes()
     except OSError as error:
         reason = f"{task.file}: cannot be read ({error.strerror})"
-        return _refuse(task, segmenter.row(task, b""), reason, journal)
-    begun, before = segmenter.row(task, content), journal.rows.get(str(task.file))
+        if before is not None and before["status"] == results.DONE:  # for all that is known, it is what it was
+            return Outcome(refused=(f"{reason}; its earlier results stay",))
+        return _refuse(task, segmenter.row(task, None), reason, journal)
+    begun = segmenter.row(task, content)
     if segmenter.is_done(task, begun, before):
         return Outcome(before=1)
-    if before is not None:  # from now on its files are no longer those of that row
-        journal.add(begun)
-        results.remove(task)
+    tries = _tries(begun, before)
+    if tries == TRIES:
+        return _refuse(task, begun, f"{task.file}: its prediction ended the process {TRIES} times", journal)
+    journal.add(begun | {"reason": str(tries + 1)})  # from now on no earlier row tells of its files
+    results.remove(task)
     try:
         journal.add(segmenter.segment(task, content))
-    except ValueError as error:
-        return _refuse(task, begun, str(error), journal)
+    except (ValueError, MemoryError) as error:
+        return _refuse(task, begun, str(error) or f"{task.file}: there is not the memory to predict it", journal)
+    except KeyboardInterrupt:
+        journal.add(begun | {"reason": str(tries)})  # which is not its fault
+        raise
     return Outcome(predicted=1)
+
+
+def _tries(begun: dict[str, str], before: dict[str, str] | None) -> int:
+    """How often this photograph was begun and the process ended; its reason in the journal says so."""
+    same = before is not None and before["status"] == results.BEGUN and before["sha256"] == begun["sha256"]
+    return int(before["reason"]) if same else 0
 
 
 def _refuse(task: Task, begun: dict[str, str], reason: str, journal: Journal) -> Outcome:
     results.remove(task)
     journal.add(begun | {"status": results.REFUSED, "reason": reason})
-    tqdm.write(f"refused: {reason}", file=sys.stderr)
-    return Outcome(refused=1)
+    return Outcome(refused=(reason,))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Is a photograph of the kind and quality that the network was trained on? A few simple measurements and their limits.
+"""Is a photograph like those of DRIVE and CHASE_DB1 in kind and quality? A few simple measurements and their limits.
 
 The limits are round numbers outside what 40 training photographs of DRIVE and CHASE_DB1 and the drawn eyes have (the
 range is beside each), all taken in the field of view. They warn; they do not refuse.
@@ -21,7 +21,7 @@ def flags(image: np.ndarray, fov: np.ndarray) -> list[str]:
     """What is to be said against an (H, W, 3) uint8 RGB photograph with its (H, W) bool FOV; most often nothing.
 
     `dark`, `blurred`, `no_fov` (no dark border is seen: the whole picture is taken for the field of view) and `unlike`
-    (colours or contrast that no training photograph has).
+    (colours or contrast that none of those photographs has).
     """
     inside = image[fov].astype(np.float32)
     red, green, blue = inside.mean(axis=0)

@@ -42,13 +42,16 @@ class Segmenter:
         self.network, self.flips = network, flips
         self.threshold = network.settings.threshold if threshold is None else threshold
 
-    def row(self, task: Task, content: bytes) -> dict[str, str]:
-        """Those cells of a photograph's row that are known before it is predicted, the others empty."""
+    def row(self, task: Task, content: bytes | None) -> dict[str, str]:
+        """Those cells of a photograph's row that are known before it is predicted, the others empty.
+
+        `content` is None where the file cannot be read.
+        """
         known = {
             "photograph": str(task.file),
             "id": task.id,
             "status": BEGUN,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": "" if content is None else hashlib.sha256(content).hexdigest(),
             "model": self.network.sha256,
             "flips": str(self.flips).lower(),
             "threshold": cell(self.threshold),
@@ -73,14 +76,14 @@ class Segmenter:
         fov = intake.field_of_view(None, image, str(task.file))
         maps = self.network.maps(image, fov, self.flips)
         vessels = self.network.vessels(maps.probability, self.threshold)
+        size = {"width": str(image.shape[1]), "height": str(image.shape[0])}
+        measured = {name: cell(value) for name, value in measures.measure(vessels, fov, maps.doubt).items()}
+        said = {"status": DONE, "quality": " ".join(quality.flags(image, fov))}
         samples.write_probability(task.path("probability"), maps.probability)
         samples.write_bool(task.path("vessels"), vessels)
         samples.write_image(task.path("overlay"), overlay(image, vessels))
         if maps.doubt is not None:
             samples.write_probability(task.path("doubt"), maps.doubt)
-        size = {"width": str(image.shape[1]), "height": str(image.shape[0])}
-        measured = {name: cell(value) for name, value in measures.measure(vessels, fov, maps.doubt).items()}
-        said = {"status": DONE, "quality": " ".join(quality.flags(image, fov))}
         return self.row(task, content) | size | measured | said
 
 

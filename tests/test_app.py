@@ -155,7 +155,7 @@ def test_missing_model_ends_with_a_sentence(monkeypatch, tmp_path):
 def give(tab, content: bytes, name: str = NAME) -> None:
     """Choose a file, and wait for the answer."""
     tab.locator("#file").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
-    tab.locator("#status", has_text=re.compile("^$")).wait_for(state="attached")
+    tab.locator("#status", has_text=re.compile(r"^$| is mapped\.$")).wait_for(state="attached")
 
 
 def turn(tab, name: str, value: float) -> None:
@@ -193,6 +193,32 @@ def test_page_works_under_its_own_policy(open_tab, address, photograph):
         assert re.fullmatch(r"\d+\.\d\d %", tab.locator("#density").inner_text())
         tab.get_by_label("doubt").check()
         assert saved(tab, "Save vessels")[1].shape[:2] == (180, 200)
+
+
+DROP = """([name, content]) => {
+    const dropped = new DataTransfer();
+    dropped.items.add(new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], name));
+    const target = document.querySelector("#drop");
+    target.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_photograph_that_is_dropped_is_mapped_and_a_screen_reader_told(tab, address, photograph):
+    tab.goto(address)
+    tab.evaluate(DROP, [NAME, base64.b64encode(photograph).decode()])
+    tab.get_by_role("status").filter(has_text=f"{NAME} is mapped.").wait_for()
+    assert coloured(tab) == 0  # at the first opacity, none of the pure colour
+    assert tab.locator("#density").inner_text() != ""
+    tab.get_by_label("doubt").check()
+    assert tab.get_by_role("img", name="photograph with its doubt").is_visible()
+
+
+def test_file_that_is_too_large_leaves_the_one_before_it(tab, address, photograph):
+    tab.goto(address)
+    give(tab, photograph)
+    tab.evaluate("() => open(new File([new Uint8Array(65 * 2 ** 20)], 'large.png'))")
+    assert tab.get_by_role("alert").inner_text() == "large.png: expected a file of at most 64 MiB, got one of 65"
+    assert tab.locator("#name").inner_text() == NAME
 
 
 def test_vessels_follow_threshold_and_opacity(tab, address, photograph, levels, network):

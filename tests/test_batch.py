@@ -57,20 +57,22 @@ def test_photograph_is_dealt_alike_whatever_others_there_are():
 
 
 def test_two_workers_of_which_one_is_killed_give_what_one_process_gives(photographs, packed, tmp_path):
-    process = subprocess.Popen(command(photographs, packed, tmp_path / "several"), stdout=subprocess.PIPE, text=True)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command(photographs, packed, tmp_path / "several"), **streams)
     begin = time.monotonic()
     while not list((tmp_path / "several").glob("part-*/*_vessels.png")):
         assert process.poll() is None
         assert time.monotonic() - begin < START_SECONDS
         time.sleep(0.01)
     os.kill(workers(process)[0].pid, signal.SIGKILL)
-    said, _ = process.communicate(timeout=120)
+    said, named = process.communicate(timeout=120)
     assert process.returncode == 1
+    assert named.count(f"refused: {photographs.resolve() / 'broken.jpg'}: ") == 1
     assert "1 refused, 0 in folders that failed" in said
     alone = predict.fill(
         tmp_path / "alone", sorted(photographs.resolve().iterdir()), predict.Options(packed, 1, True, None)
     )
-    assert alone == predict.Outcome(predicted=PHOTOGRAPHS, refused=1)
+    assert (alone.predicted, alone.before, len(alone.refused)) == (PHOTOGRAPHS, 0, 1)
     pd.testing.assert_frame_equal(table(tmp_path / "several"), table(tmp_path / "alone"))
     assert maps(tmp_path / "several") == maps(tmp_path / "alone")
 
@@ -85,6 +87,23 @@ def test_folder_that_cannot_be_filled_is_named_and_the_others_are(photographs, p
     assert f"failed: {part}: FileExistsError" in ended.stderr
     assert f"{len(files)} in folders that failed" in ended.stdout
     assert len(table(out)) == PHOTOGRAPHS + 1 - len(files)
+    failed = pd.read_csv(out / batch.FAILED)
+    assert [tuple(row) for row in failed[["folder", "photographs"]].to_numpy()] == [(part.name, len(files))]
+    part.unlink()
+    again = subprocess.run(command(photographs, packed, out), capture_output=True, text=True)
+    assert again.stdout.startswith(f"{len(files)} predicted, ") or "broken.jpg" in str(files)
+    assert len(table(out)) == PHOTOGRAPHS + 1
+    assert pd.read_csv(out / batch.FAILED).empty
+
+
+def test_scheduler_that_answers_names_what_is_refused(photographs, packed, tmp_path, capfd, monkeypatch):
+    given = [str(photographs), "--model", str(packed), "--out", str(tmp_path / "out")]
+    with batch.LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        monkeypatch.setattr(sys, "argv", ["batch", *given, "--cluster", cluster.scheduler_address])
+        assert batch.main() == 1
+    said = capfd.readouterr()
+    assert said.out.startswith(f"{PHOTOGRAPHS} predicted, 0 done before, 1 refused, 0 in folders that failed")
+    assert said.err.count(f"refused: {photographs.resolve() / 'broken.jpg'}: ") == 1
 
 
 def test_scheduler_that_does_not_answer_is_a_sentence(photographs, packed, tmp_path, capsys, monkeypatch):

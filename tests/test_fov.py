@@ -97,6 +97,16 @@ def test_black_picture_with_marks_has_none():
         fov.find(image)
 
 
+def test_dim_picture_with_bright_lines_has_none():
+    """What is bright beside its neighbourhood is nothing but lines."""
+    image = np.zeros((300, 300, 3), np.uint8)
+    image[50:250, 50:250] = 40
+    for column in range(50, 250, 13):
+        image[50:250, column : column + 4] = 250
+    with pytest.raises(ValueError, match="expected a field of view"):
+        fov.find(image)
+
+
 @pytest.mark.real_data
 def test_drive_own_fields_are_met(archives_folder):
     for path in sorted((archives_folder / "DRIVE").glob("*/images/*.tif")):

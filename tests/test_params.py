@@ -110,6 +110,8 @@ def test_bad_days_of_checkpoints_are_named(tmp_path, value, said):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("record: !!timestamp soon", "expected YAML, got"),
+        ("record: !!bool perhaps", "expected YAML, got"),
         ("record: 2001-99-99", "expected YAML, got"),  # which YAML takes for a date
         ("record: " + "9" * 5000, "expected YAML, got"),
         ("record: " + "[" * 3000, "expected YAML, got"),

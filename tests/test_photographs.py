@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 
 import pytest
 
@@ -29,6 +31,8 @@ def found(root, *given: str) -> list[str]:
         (["*/01.*"], ["a/01.JPG", "b/01.jpg"]),
         (["**/*.tiff"], ["a/deep/er/02.tiff"]),
         (["a/01.JPG", "a"], ["a/01.JPG", "a/deep/er/02.tiff"]),
+        (["?"], ["a/01.JPG", "a/deep/er/02.tiff", "b/01.jpg", "b/x[1].png", "nowhere.png"]),
+        (["a", "out"], ["a/01.JPG", "a/deep/er/02.tiff"]),
         (["."], ["a/01.JPG", "a/deep/er/02.tiff", "b/01.jpg", "b/x[1].png", "nowhere.png"]),
     ],
 )
@@ -36,10 +40,34 @@ def test_files_folders_and_patterns_are_found_once_and_sorted_but_no_results(roo
     assert found(root, *given) == expected
 
 
-@pytest.mark.parametrize("given", ["none.png", "c", "*.gif", "a/folder.png", "out"])
+@pytest.mark.parametrize("given", ["none.png", "c", "*.gif", "a/folder.png"])
 def test_what_stands_for_no_file_is_named(root, given):
     with pytest.raises(FileNotFoundError, match=rf"{given.replace('*', '.')}: expected a file, a folder with pictures"):
         found(root, "a", given)
+
+
+@pytest.mark.parametrize("given", ["out", "out/01_vessels.png", "out/*.png"])
+def test_photographs_in_the_folder_of_results_are_not_mistaken_for_results(root, given):
+    with pytest.raises(ValueError, match="expected photographs that do not lie in the folder of results"):
+        found(root, given)
+
+
+def test_links_to_folders_are_followed_once_and_to_themselves_are_named_later(root):
+    (root / "c").mkdir()
+    (root / "c" / "more").symlink_to(root / "a")
+    (root / "c" / "again").symlink_to(root / "a")
+    (root / "c" / "round").symlink_to(root / "c")
+    (root / "c" / "itself.png").symlink_to(root / "c" / "itself.png")
+    assert found(root, "c") == ["a/01.JPG", "a/deep/er/02.tiff", "c/itself.png"]
+
+
+def test_folder_that_cannot_be_read_is_named(root, monkeypatch):
+    def refused(path, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+
+    monkeypatch.setattr(photographs.os, "scandir", refused)
+    with pytest.raises(PermissionError, match=r"Permission denied: .*a'"):
+        found(root, "a")
 
 
 def test_a_name_is_the_stem_and_equal_ones_are_told_apart(root):

@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 import shutil
 import subprocess
@@ -103,6 +104,52 @@ def test_photograph_that_breaks_takes_its_old_results_along(call, eye, tmp_path)
     row = rows(tmp_path / "out")["eye"]
     assert (row["status"], row["width"]) == ("refused", "")
     assert row["reason"].startswith(f"{eye}: expected a whole picture")
+
+
+def test_photograph_that_cannot_be_read_for_once_keeps_its_results(call, eye, tmp_path, monkeypatch):
+    call(eye, "--out", tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with monkeypatch.context() as context:
+        context.setattr(Path, "read_bytes", denied(eye.resolve(), Path.read_bytes))
+        code, _, said = call(eye, "--out", tmp_path / "out")
+    assert (code, f"refused: {eye}: cannot be read (Permission denied); its earlier results stay" in said) == (1, True)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert call(eye, "--out", tmp_path / "out")[1].startswith("0 predicted, 1 done before")
+
+
+def denied(path: Path, read):
+    """Path.read_bytes that may not read this one."""
+
+    def reading(self):
+        if self == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(self)
+
+    return reading
+
+
+def test_photograph_that_ends_the_process_is_refused_at_last(call, eye, tmp_path, packed):
+    """As where the memory does not suffice and the system kills."""
+    program = (
+        "import os, signal, sys; from src import predict, results; "
+        "results.Segmenter.segment = lambda *_: os.kill(os.getpid(), signal.SIGKILL); sys.exit(predict.main())"
+    )
+    given = [sys.executable, "-c", program, str(eye), "--out", str(tmp_path / "out"), "--model", str(packed)]
+    codes = [subprocess.run(given, cwd=ROOT, capture_output=True).returncode for _ in range(predict.TRIES + 1)]
+    assert codes == [-9] * predict.TRIES + [1]
+    row = rows(tmp_path / "out")["eye"]
+    assert (row["status"], row["reason"]) == ("refused", f"{eye}: its prediction ended the process 2 times")
+    assert call(eye, "--out", tmp_path / "out")[1].startswith("1 predicted")
+
+
+def test_photograph_at_which_a_person_stops_is_not_blamed(call, eye, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(results.Segmenter, "segment", stop)
+        assert [call(eye, "--out", tmp_path / "out")[0] for _ in range(predict.TRIES + 1)] == [130] * 3
+    assert call(eye, "--out", tmp_path / "out")[1].startswith("1 predicted")
 
 
 def test_photographs_of_one_name_do_not_overwrite_each_other(call, eye, tmp_path):

@@ -20,7 +20,7 @@ def test_scores_are_those_of_the_committed_files():
 
 def test_every_kept_experiment_is_listed():
     listed = yaml.safe_load(experiments.LIST.read_text(encoding="utf-8"))
-    assert {path.name for path in experiments.KEPT.iterdir()} == set(listed)
+    assert {path.name for path in experiments.KEPT.iterdir()} <= set(listed)
 
 
 @pytest.mark.parametrize("name", [path.name for path in experiments.KEPT.iterdir()])

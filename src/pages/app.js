@@ -36,12 +36,13 @@ function readMaps(image) {
 }
 
 async function open(file) {
-  const number = ++last;
   say("");
   if (file.size > largest) {
     say(`${file.name}: expected a file of at most ${largest / 2 ** 20} MiB, got one of ${Math.ceil(file.size / 2 ** 20)}`);
     return;
   }
+  const number = ++last;
+  let said = "";
   find("#status").textContent = `${file.name} is being mapped …`;
   try {
     const headers = { "Content-Type": "application/octet-stream", "X-Name": encodeURIComponent(file.name) };
@@ -50,11 +51,13 @@ async function open(file) {
     if (number !== last) return;
     if (!response.ok) throw new Error(answer.error);
     const [photograph, levels] = await Promise.all([picture(answer.photograph), picture(answer.levels)]);
-    if (number === last) show({ name: file.name, photograph, answer, ...readMaps(levels) });
+    if (number !== last) return;
+    show({ name: file.name, photograph, answer, ...readMaps(levels) });
+    said = `${file.name} is mapped.`;
   } catch (error) {
     if (number === last) say(error instanceof TypeError ? `${file.name}: no answer from the server; does it still run?` : error.message);
   } finally {
-    if (number === last) find("#status").textContent = "";
+    if (number === last) find("#status").textContent = said;
   }
 }
 
@@ -92,6 +95,7 @@ function drawLayer() {
     else if (vessel) whole[i] = colour;
   }
   context.putImageData(pixels, 0, 0);
+  find("#view").setAttribute("aria-label", `photograph with its ${kind()}`);
   find("#density").textContent = percent(count / answer.fov);
   find("#threshold-said").textContent = threshold().toFixed(3);
   find("#threshold").setAttribute("aria-valuetext", threshold().toFixed(3));
