@@ -31,7 +31,7 @@ def find(image: np.ndarray) -> np.ndarray:
 
 
 def _found(image: np.ndarray) -> np.ndarray:
-    grey = cv2.medianBlur(image.max(axis=2), 5)
+    grey = cv2.medianBlur(np.maximum.reduce(cv2.split(image)), 5)
     border, level = (float(v) for v in np.percentile(grey, (1, 90)))
     if level >= LEAST_LEVEL and border > BORDER * level:
         return np.ones(grey.shape, bool)
@@ -107,5 +107,6 @@ def _largest(picture: np.ndarray) -> np.ndarray:
 
 def _hull(picture: np.ndarray) -> np.ndarray:
     """The convex hull of `picture` (H, W) bool, which is not empty."""
-    points = cv2.findNonZero(picture.astype(np.uint8))
+    outlines = cv2.findContours(picture.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    points = np.concatenate(outlines)
     return cv2.fillConvexPoly(np.zeros(picture.shape, np.uint8), cv2.convexHull(points), 1) > 0
