@@ -63,7 +63,7 @@ def fractal_dimension(lines: np.ndarray, diameter: float) -> float:
     if not len(places):
         return math.nan
     places = places - places.min(axis=0)
-    counts = [len(np.unique(places * boxes // diameter, axis=0)) for boxes in BOXES]
+    counts = [len({*zip(*(places * boxes // diameter).T.tolist(), strict=True)}) for boxes in BOXES]
     return float(np.polyfit(np.log(BOXES), np.log(counts), 1)[0])
 
 

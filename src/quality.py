@@ -23,10 +23,10 @@ def flags(image: np.ndarray, fov: np.ndarray) -> list[str]:
     `dark`, `blurred`, `no_fov` (no dark border is seen: the whole picture is taken for the field of view) and `unlike`
     (colours or contrast that none of those photographs has).
     """
-    inside = image[fov].astype(np.float32)
-    red, green, blue = inside.mean(axis=0)
+    means, deviations = (values[:, 0] for values in cv2.meanStdDev(image, mask=fov.astype(np.uint8)))
+    red, green, blue = means
     total = max(red + green + blue, 1.0)
-    contrast = float(inside[:, 1].std() / max(green, 1.0))
+    contrast = deviations[1] / max(green, 1.0)
     alike = ((red / total, RED), (blue / total, BLUE), (contrast, CONTRAST))
     found = {
         "dark": grey_level(red, green, blue) < LEAST_GREY,
