@@ -84,7 +84,7 @@ def gather(places: Places, params: dict, model: Model | None) -> Run:
         "dvc.lock": lock_hash(lock),
         **surroundings(project, metrics),
         TRAINING: training_hash(places.model, metrics / "training.csv"),
-        FINGERPRINT: fingerprint(lock, params, [*tables, *(model.code if model else [])]),
+        FINGERPRINT: fingerprint(_recorded(lock, places), params, [*tables, *(model.code if model else [])]),
     }
     raw = places.raw.resolve().relative_to(project.resolve()).as_posix()
     files = {
@@ -141,9 +141,16 @@ def inputs(lock: dict, raw: str, data: dict) -> list[Input]:
     return found
 
 
-def fingerprint(lock: dict, params: dict, files: list[Path]) -> str:
-    """SHA-256 of the locked stages, the params and the bytes of the files: equal for equal states."""
-    digest = hashlib.sha256(json.dumps([_stages(lock), params], sort_keys=True, default=str).encode())
+def _recorded(lock: dict, places: Places) -> dict[str, str]:
+    """Those of `hashes` whose path stage record depends on: what else changes does not make it run again."""
+    taken = [path.resolve() for path in (places.metrics, places.examples, places.model, places.raw / "test")]
+    paths = {tag: (places.project / tag.removeprefix("md5.")).resolve() for tag in hashes(lock)}
+    return {tag: md5 for tag, md5 in hashes(lock).items() if any(paths[tag].is_relative_to(path) for path in taken)}
+
+
+def fingerprint(outs: dict[str, str], params: dict, files: list[Path]) -> str:
+    """SHA-256 of the hashes of outputs, the params and the bytes of the files: equal for equal states."""
+    digest = hashlib.sha256(json.dumps([outs, params], sort_keys=True, default=str).encode())
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()

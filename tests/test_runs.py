@@ -1,6 +1,8 @@
 import shutil
 
 import pandas as pd
+import pytest
+import yaml
 
 from src import runs
 
@@ -26,16 +28,34 @@ def test_project_without_git_and_lock_can_be_recorded(tmp_path, project, gather,
     assert run.inputs == []
 
 
-def test_fingerprint_knows_the_state_and_not_the_stage_that_records_it(tmp_path):
+def test_fingerprint_knows_the_state(tmp_path):
     table = tmp_path / "scores.json"
     table.write_text("{}")
-    lock = {"stages": {"train": {"cmd": "a"}}}
-    first = runs.fingerprint(lock, {"seed": 1}, [table])
-    assert runs.fingerprint({"stages": {"record": {"cmd": "b"}, **lock["stages"]}}, {"seed": 1}, [table]) == first
-    assert runs.fingerprint({"stages": {"train": {"cmd": "b"}}}, {"seed": 1}, [table]) != first
-    assert runs.fingerprint(lock, {"seed": 2}, [table]) != first
+    first = runs.fingerprint({"md5.data/model/model.h5": "a"}, {"seed": 1}, [table])
+    assert runs.fingerprint({"md5.data/model/model.h5": "b"}, {"seed": 1}, [table]) != first
+    assert runs.fingerprint({"md5.data/model/model.h5": "a"}, {"seed": 2}, [table]) != first
     table.write_text("{} ")
-    assert runs.fingerprint(lock, {"seed": 1}, [table]) != first
+    assert runs.fingerprint({"md5.data/model/model.h5": "a"}, {"seed": 1}, [table]) != first
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [("data/model.h5", True), ("data/test", True), ("metrics/audit.csv", True), ("data/report.html", False)],
+)
+def test_fingerprint_is_that_of_what_the_stage_depends_on(project, gather, path, known):
+    """Else two clones, of which one was changed bit by bit, end with different files."""
+    lock = project / "dvc.lock"
+    values = yaml.safe_load(lock.read_text(encoding="utf-8"))
+    tags = []
+    for md5 in ("1", "2"):
+        values["stages"]["one"] = {"cmd": md5, "deps": [{"path": "src/a.py", "md5": md5}]}
+        values["stages"]["one"]["outs"] = [{"path": path, "md5": md5}]
+        lock.write_text(yaml.safe_dump(values), encoding="utf-8")
+        tags.append(gather(project).tags[runs.FINGERPRINT])
+    assert (tags[0] != tags[1]) == known
+    values["stages"]["one"]["deps"][0]["md5"] = "other code, the same outputs"
+    lock.write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert gather(project).tags[runs.FINGERPRINT] == tags[1]
 
 
 def test_per_image_table_is_read_with_text_ids(project, gather):
