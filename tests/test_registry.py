@@ -47,14 +47,15 @@ class Project:
         table.to_csv(self.folder / comparison.TABLE, index=False)
         outs = [{"path": str(p), "md5": hashlib.md5((self.folder / p).read_bytes()).hexdigest()}
                 for p in regression.TABLES]  # fmt: skip
-        section = {"evaluate": {"threshold": None, "widths": [2.5, 5.5]} | evaluate}
+        self.evaluate = {"threshold": None, "widths": [2.5, 5.5]} | evaluate
+        section = {"evaluate": self.evaluate}
         test = {"path": regression.TEST, "md5": "a.dir"}
         stages = {"evaluate": {"params": {"params.yaml": section}, "outs": [*outs, test]}}
         (self.folder / freshness.LOCK).write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
 
     def record(self, note: str = "", model: bool = True) -> str:
         """The id of the run; another `note` is another state."""
-        params = load_params().model_dump() | {"note": note}
+        params = load_params().model_dump() | {"evaluate": self.evaluate, "note": note}
         how = {"tile": 64}, NAME, logged_model.CODE, logged_model.requirements()
         logged = runs.Model(self.folder / "model.h5", PHOTOGRAPH, *how) if model else None
         names = ("", "metrics", "examples", "raw", "model.h5")
