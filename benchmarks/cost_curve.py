@@ -7,6 +7,7 @@ shorter training would end higher than the curve stands at its minute.
 
 import argparse
 import json
+from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +37,7 @@ def main() -> None:
     given = parser.parse_args()
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for name, colour in zip(given.names, COLOURS, strict=False):
+    for name, colour in zip(given.names, cycle(COLOURS), strict=False):
         table = curve(name)
         axes.plot(table["minutes"], table["f1"], color=colour, marker=".", label=name)
         print(f"{name}: F1 {table['f1'].iloc[-1]:.4f} after {table['minutes'].iloc[-1]:.1f} minutes")

@@ -119,8 +119,10 @@ def _one(task: Task, segmenter: Segmenter, journal: Journal) -> Outcome:
     results.remove(task)
     try:
         journal.add(segmenter.segment(task, content))
-    except (ValueError, MemoryError) as error:
-        return _refuse(task, begun, str(error) or f"{task.file}: there is not the memory to predict it", journal)
+    except ValueError as error:
+        return _refuse(task, begun, str(error), journal)
+    except MemoryError:
+        return _refuse(task, begun, f"{task.file}: there is not the memory to predict it", journal)
     except KeyboardInterrupt:
         journal.add(begun | {"reason": str(tries)})  # which is not its fault
         raise
@@ -130,7 +132,7 @@ def _one(task: Task, segmenter: Segmenter, journal: Journal) -> Outcome:
 def _tries(begun: dict[str, str], before: dict[str, str] | None) -> int:
     """How often this photograph was begun and the process ended; its reason in the journal says so."""
     same = before is not None and before["status"] == results.BEGUN and before["sha256"] == begun["sha256"]
-    return int(before["reason"]) if same else 0
+    return int(before["reason"] or 0) if same else 0  # an earlier version left the reason empty
 
 
 def _refuse(task: Task, begun: dict[str, str], reason: str, journal: Journal) -> Outcome:

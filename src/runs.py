@@ -144,8 +144,12 @@ def inputs(lock: dict, raw: str, data: dict) -> list[Input]:
 def _recorded(lock: dict, places: Places) -> dict[str, str]:
     """Those of `hashes` whose path stage record depends on: what else changes does not make it run again."""
     taken = [path.resolve() for path in (places.metrics, places.examples, places.model, places.raw / "test")]
-    paths = {tag: (places.project / tag.removeprefix("md5.")).resolve() for tag in hashes(lock)}
-    return {tag: md5 for tag, md5 in hashes(lock).items() if any(paths[tag].is_relative_to(path) for path in taken)}
+
+    def is_taken(tag: str) -> bool:
+        out = (places.project / tag.removeprefix("md5.")).resolve()
+        return any(out.is_relative_to(path) for path in taken)
+
+    return {tag: md5 for tag, md5 in hashes(lock).items() if is_taken(tag)}
 
 
 def fingerprint(outs: dict[str, str], params: dict, files: list[Path]) -> str:

@@ -142,6 +142,24 @@ def test_photograph_that_ends_the_process_is_refused_at_last(call, eye, tmp_path
     assert call(eye, "--out", tmp_path / "out")[1].startswith("1 predicted")
 
 
+def test_photograph_that_does_not_fit_into_memory_is_refused_by_name(call, eye, tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(results.Segmenter, "segment", fail)
+    code, _, said = call(eye, "--out", tmp_path / "out")
+    assert (code, f"refused: {eye}: there is not the memory to predict it" in said) == (1, True)
+
+
+def test_table_of_an_earlier_version_whose_writer_was_killed_is_gone_on_with(call, eye, tmp_path):
+    call(eye, "--out", tmp_path / "out")
+    table = tmp_path / "out" / "photographs.csv"
+    header, row = csv.reader(table.read_text(encoding="utf-8").splitlines())
+    cells = dict(zip(header, row, strict=True)) | {"status": "begun", "reason": ""}
+    table.write_text(f"{','.join(header)}\n{','.join(cells.values())}\n", encoding="utf-8")
+    assert call(eye, "--out", tmp_path / "out")[1].startswith("1 predicted")
+
+
 def test_photograph_at_which_a_person_stops_is_not_blamed(call, eye, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
