@@ -25,29 +25,34 @@ def build(filters: tuple[int, ...], side: int | None) -> tf.keras.Model:
     """
     image = tf.keras.Input((side, side, 3))
     standard = layers.Rescaling(1 / SPREAD, -NEUTRAL / SPREAD)(image)
-    x = layers.ReLU()(_convolution(standard, filters[1], ENTRANCE, stride=2))
-    skips = []
-    for width in filters[1:-1]:
-        skips.append(_residual_block(x, width))
-        x = layers.MaxPooling2D()(skips[-1])
-    x = _residual_block(x, filters[-1])
-    for skip in reversed(skips):
-        x = layers.UpSampling2D()(_convolution(x, skip.shape[-1], 1))
-        x = _residual_block(layers.Add()([x, skip]), skip.shape[-1])
+    x = levels(layers.ReLU()(convolution(standard, filters[1], ENTRANCE, stride=2)), filters[1:])
     x = layers.Concatenate()([layers.Conv2DTranspose(filters[0], 2, strides=2)(x), standard])
-    x = layers.ReLU()(_convolution(x, filters[0], 3))
+    x = layers.ReLU()(convolution(x, filters[0], 3))
     logit = layers.Conv2D(1, 1, bias_initializer=tf.keras.initializers.Constant(RARE))(x)
     return tf.keras.Model(image, logit)
 
 
-def _residual_block(x: tf.Tensor, width: int) -> tf.Tensor:
+def levels(x: tf.Tensor, widths: tuple[int, ...]) -> tf.Tensor:
+    """Down through the widths and up again, to the resolution of `x` and the first width."""
+    skips = []
+    for width in widths[:-1]:
+        skips.append(residual_block(x, width))
+        x = layers.MaxPooling2D()(skips[-1])
+    x = residual_block(x, widths[-1])
+    for skip in reversed(skips):
+        x = layers.UpSampling2D()(convolution(x, skip.shape[-1], 1))
+        x = residual_block(layers.Add()([x, skip]), skip.shape[-1])
+    return x
+
+
+def residual_block(x: tf.Tensor, width: int) -> tf.Tensor:
     """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the width changes."""
-    shortcut = x if x.shape[-1] == width else _convolution(x, width, 1)
-    y = _convolution(layers.ReLU()(_convolution(x, width, 3)), width, 3)
+    shortcut = x if x.shape[-1] == width else convolution(x, width, 1)
+    y = convolution(layers.ReLU()(convolution(x, width, 3)), width, 3)
     return layers.ReLU()(layers.Add()([shortcut, y]))
 
 
-def _convolution(x: tf.Tensor, width: int, side: int, stride: int = 1) -> tf.Tensor:
+def convolution(x: tf.Tensor, width: int, side: int, stride: int = 1) -> tf.Tensor:
     """A convolution of `side` x `side` with batch normalisation in place of a bias."""
     x = layers.Conv2D(width, side, stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
     return layers.BatchNormalization(momentum=MOMENTUM)(x)

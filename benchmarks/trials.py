@@ -1,0 +1,283 @@
+"""Losses, networks and tricks that were tried: python -m benchmarks.trials DATA [NAME ...].
+
+DATA is a folder of photographs as stage download writes it (`data/raw/train` of a run with `data.validation: 0`). Each
+trial differs in one thing from the first: the compact network at half resolution, trained with BCE + Dice. All are
+trained equally long, twice: on one half of the photographs, scored on the other. F1 is at the best threshold of each
+half, which favours none of them; differences are paired, image by image. What helps belongs into `src`.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from src import backend, batches, intervals, losses, mapping, metrics, models, patches, residual_unet, samples, training
+from src.backend import tf
+from src.params import Params, load_params
+from src.predictor import Predictor, Views
+from stages import augment, patch
+
+COPIES, BATCH, RATE, SEED, DRAWS = 24, 8, 4e-3, 1, 5000
+VIEWS = Views(tile=1024, overlap=128, flips=True, batch_size=4)
+CHANGES = {"copies": COPIES, "elastic": 0.0}
+THIN, THIN_WEIGHT = 5, 3.0  # pixels, side of the opening that thin vessels do not survive; times they count
+SKELETON_STEPS = 5  # of erosion, as many as the half width of the widest vessels
+DECAY = 0.99  # of the moving average, a step
+layers = tf.keras.layers
+
+
+class Trial(NamedTuple):
+    """A network (image to probabilities of which the first counts), its loss, and whether weights are averaged."""
+
+    network: Callable[[Params], tf.keras.Model]
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    averaged: bool = False
+
+
+class Scores(NamedTuple):
+    """Of all photographs: F1 (N,), area under precision and recall (N,), person (N,); minutes of training."""
+
+    f1: np.ndarray
+    auc_pr: np.ndarray
+    groups: np.ndarray
+    minutes: float
+
+
+class MovingAverage(tf.keras.callbacks.Callback):
+    """The exponential moving average of all weights, which the network has at the end (Polyak & Juditsky, 1992)."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin with the first weights."""
+        self.mean = self.model.get_weights()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Move towards the weights of this step, faster at first."""
+        decay = min(DECAY, (1 + batch) / (10 + batch))
+        for mean, weight in zip(self.mean, self.model.get_weights(), strict=True):
+            mean += (1 - decay) * (weight - mean)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Take the average."""
+        self.model.set_weights(self.mean)
+
+
+def compact(params: Params) -> tf.keras.Model:
+    """The compact network."""
+    return models.build("residual_unet", "", None, params.model.filters, params.patch.size)
+
+
+def full_resolution(params: Params) -> tf.keras.Model:
+    """The same levels of the same widths, the first at full resolution."""
+    image, widths = tf.keras.Input((None, None, 3)), params.model.filters
+    x = layers.ReLU()(residual_unet.convolution(_standard(image), widths[0], 3))
+    return _finished(image, residual_unet.levels(x, widths))
+
+
+def w_net(params: Params) -> tf.keras.Model:
+    """Two of them, one after the other (Galdran et al., Scientific Reports, 2022).
+
+    The second sees red, green and what the first has found; it is trained together with the first.
+    """
+    image = tf.keras.Input((None, None, 3))
+    first = layers.Activation("sigmoid", dtype="float32")(residual_unet.build(params.model.filters, None)(image))
+    shown = layers.Concatenate()([image[..., :2], 255.0 * first])
+    second = layers.Activation("sigmoid", dtype="float32")(residual_unet.build(params.model.filters, None)(shown))
+    return tf.keras.Model(image, layers.Concatenate(dtype="float32")([second, first]))
+
+
+def attention(params: Params) -> tf.keras.Model:
+    """The compact network with gates on its skips (Oktay et al., MIDL 2018), which what comes from below opens."""
+    image, widths = tf.keras.Input((None, None, 3)), params.model.filters
+    standard = _standard(image)
+    x = layers.ReLU()(residual_unet.convolution(standard, widths[1], residual_unet.ENTRANCE, 2))
+    skips = []
+    for width in widths[1:-1]:
+        skips.append(residual_unet.residual_block(x, width))
+        x = layers.MaxPooling2D()(skips[-1])
+    x = residual_unet.residual_block(x, widths[-1])
+    for skip in reversed(skips):
+        width = skip.shape[-1]
+        below = layers.UpSampling2D()(residual_unet.convolution(x, width, 1))
+        both = [residual_unet.convolution(part, width // 2, 1) for part in (skip, below)]
+        gate = layers.Conv2D(1, 1, activation="sigmoid")(layers.ReLU()(layers.Add()(both)))
+        x = residual_unet.residual_block(layers.Add()([below, layers.Multiply()([skip, gate])]), width)
+    x = layers.Concatenate()([layers.Conv2DTranspose(widths[0], 2, 2)(x), standard])
+    return _finished(image, layers.ReLU()(residual_unet.convolution(x, widths[0], 3)))
+
+
+def _standard(image: tf.Tensor) -> tf.Tensor:
+    return layers.Rescaling(1 / residual_unet.SPREAD, -residual_unet.NEUTRAL / residual_unet.SPREAD)(image)
+
+
+def _finished(image: tf.Tensor, x: tf.Tensor) -> tf.keras.Model:
+    logit = layers.Conv2D(1, 1, bias_initializer=tf.keras.initializers.Constant(residual_unet.RARE))(x)
+    return tf.keras.Model(image, layers.Activation("sigmoid", dtype="float32")(logit))
+
+
+def tversky_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, missed: float = 0.7) -> tf.Tensor:
+    """1 - TP / (TP + beta FN + (1 - beta) FP), beta `missed` (Salehi et al., MLMI 2017, eq. 4)."""
+    hit, lost, false = (
+        tf.reduce_sum(part * weight)
+        for part in (truth * probability, truth * (1 - probability), (1 - truth) * probability)
+    )
+    return 1 - (hit + losses.EPSILON) / (hit + missed * lost + (1 - missed) * false + losses.EPSILON)
+
+
+def unified_focal_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Half asymmetric focal, half asymmetric focal Tversky loss, delta .6, gamma .5 (Yeung et al., CMIG 95, 2022)."""
+    p, delta, gamma = tf.clip_by_value(probability, losses.EPSILON, 1 - losses.EPSILON), 0.6, 0.5
+    vessel = delta * truth * tf.math.log(p)
+    background = (1 - delta) * (1 - truth) * tf.pow(p, gamma) * tf.math.log(1 - p)
+    focal = tf.math.divide_no_nan(tf.reduce_sum((-vessel - background) * weight), tf.reduce_sum(weight))
+    classes = tversky_loss(1 - truth, 1 - p, weight, delta), tversky_loss(truth, p, weight, delta)
+    return 0.5 * focal + 0.5 * (classes[0] + tf.pow(tf.maximum(classes[1], losses.EPSILON), 1 - gamma)) / 2
+
+
+def cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """1 - soft clDice (Shit et al., CVPR 2021, algorithm 1 and eq. 3)."""
+    found, drawn = _soft_skeleton(probability * weight), _soft_skeleton(truth * weight)
+    precision, recall = _share(found, truth * weight), _share(drawn, probability * weight)
+    return 1 - 2 * precision * recall / (precision + recall + losses.EPSILON)
+
+
+def _share(skeleton: tf.Tensor, vessels: tf.Tensor) -> tf.Tensor:
+    return (tf.reduce_sum(skeleton * vessels) + losses.EPSILON) / (tf.reduce_sum(skeleton) + losses.EPSILON)
+
+
+def _soft_skeleton(vessels: tf.Tensor) -> tf.Tensor:
+    skeleton = tf.nn.relu(vessels - _opened(vessels, 3))
+    for _ in range(SKELETON_STEPS):
+        vessels = _eroded(vessels, 3)
+        ridge = tf.nn.relu(vessels - _opened(vessels, 3))
+        skeleton += tf.nn.relu(ridge - skeleton * ridge)
+    return skeleton
+
+
+def _eroded(vessels: tf.Tensor, side: int) -> tf.Tensor:
+    return -tf.nn.max_pool2d(-vessels[..., None], side, 1, "SAME")[..., 0]
+
+
+def _opened(vessels: tf.Tensor, side: int) -> tf.Tensor:
+    return tf.nn.max_pool2d(_eroded(vessels, side)[..., None], side, 1, "SAME")[..., 0]
+
+
+def thin_first(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """BCE + Dice in which pixels of thin vessels count more."""
+    thin = truth - _opened(truth, THIN)
+    return losses.bce_dice_loss(truth, probability, weight * (1 + (THIN_WEIGHT - 1) * thin))
+
+
+def summed(*parts: losses.Loss) -> losses.Loss:
+    """The sum of several losses."""
+    return lambda *arguments: tf.add_n([part(*arguments) for part in parts])
+
+
+def of_both(target: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """The loss of two maps of one photograph."""
+    maps = tf.unstack(probabilities, axis=-1)
+    return tf.add_n([losses.bce_dice_loss(target[..., 0], p, target[..., 1]) for p in maps])
+
+
+BCE_DICE = training.in_fov(losses.bce_dice_loss)
+FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None))
+TRIALS = {
+    "BCE + Dice": Trial(compact, BCE_DICE),
+    "again, another seed": Trial(compact, BCE_DICE),
+    "focal Dice": Trial(compact, FOCAL_DICE),
+    "BCE + Tversky": Trial(compact, training.in_fov(summed(losses.bce_loss, tversky_loss))),
+    "unified focal": Trial(compact, training.in_fov(unified_focal_loss)),
+    "BCE + Dice + soft clDice": Trial(compact, training.in_fov(summed(losses.bce_dice_loss, cldice_loss))),
+    "thin vessels count three times": Trial(compact, training.in_fov(thin_first)),
+    "moving average of weights": Trial(compact, BCE_DICE, averaged=True),
+    "full resolution": Trial(full_resolution, BCE_DICE),
+    "attention gates": Trial(attention, BCE_DICE),
+    "W-Net": Trial(w_net, of_both),
+}
+
+
+def halves(data: Path, folder: Path, params: Params) -> Iterator[tuple[Path, Path]]:
+    """Augmented patches of each half of the photographs, and the photographs of the other."""
+    rows = [sample[:3] for sample in samples.find(data)]
+    people = sorted({group for *_, group in rows})
+    first = set(np.random.default_rng(SEED).permutation(people)[: len(people) // 2])
+    for name, held_out in (("first", first), ("second", set(people) - first)):
+        parts = [[row for row in rows if (row[2] in held_out) == out] for out in (False, True)]
+        roots = [folder / name / part for part in ("train", "validation")]
+        for root, part in zip(roots, parts, strict=True):
+            samples.write_table(root, part)
+            for dataset in {row[0] for row in part}:
+                (root / dataset).symlink_to((data / dataset).resolve())
+        side = patches.context_side(params.patch.size, params.patch.context)
+        patch.write_subset(roots[0], folder / name / "patches", side, params.patch, params.preprocess)
+        section = params.augment.model_copy(update=CHANGES)
+        augment.main(folder / name / "patches", folder / name / "augmented", params.patch.size, section)
+        yield folder / name / "augmented", roots[1]
+
+
+def score(trial: Trial, seed: int, steps: int, augmented: Path, held_out: Path, params: Params) -> Scores:
+    """Train on the augmented patches, score on the photographs held out."""
+    tf.keras.backend.clear_session()
+    backend.set_seed(seed)
+    network = trial.network(params)
+    schedule = training.Schedule(1, steps, RATE, params.train.warmup, True, params.train.clip_norm, "loss", None)
+    network.compile(optimizer=training.optimizer(schedule), loss=trial.loss)
+    begin = time.perf_counter()
+    data = batches.training(patches.read(augmented), BATCH, seed)
+    network.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[MovingAverage()] if trial.averaged else [])
+    minutes = (time.perf_counter() - begin) / 60
+    predictor = Predictor(models.forward(network), None, VIEWS)
+    found = list(mapping.maps(held_out, predictor, params.preprocess.fov_diameter, params.preprocess.clahe))
+    single = [mapping.pooled([mapped]) for mapped in found]
+    threshold = metrics.best_threshold(mapping.pooled(found))
+    return Scores(
+        np.array([metrics.scores_at(h, threshold)["f1"] for h in single]),
+        np.array([metrics.auc_pr(h) for h in single]),
+        np.array([sample.group for sample, _ in found]),
+        minutes,
+    )
+
+
+def joined(parts: list[Scores]) -> Scores:
+    """Those of both halves."""
+    arrays = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
+    return Scores(*arrays, sum(part.minutes for part in parts))
+
+
+def difference(name: str, one: Scores, base: Scores) -> str:
+    """Mean of a score's paired differences, with its interval."""
+    d = intervals.paired(getattr(one, name), getattr(base, name), one.groups, False, DRAWS, SEED)
+    return f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+
+
+def main() -> None:
+    """Print a row of a Markdown table for each trial as it ends."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trials", description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(TRIALS)}")
+    parser.add_argument("--steps", type=int, default=300, help="of training; default 300")
+    given = parser.parse_args()
+    first, *others = TRIALS
+    if unknown := set(given.names) - set(TRIALS):
+        parser.error(f"expected some of {', '.join(TRIALS)}, got {', '.join(sorted(unknown))}")
+    params = load_params()
+    backend.configure(params.train.threads, SEED)
+    print("| trial | minutes | mean F1 | F1, difference | AUC-PR, difference |\n| --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder:
+        places = list(halves(given.data, Path(folder), params))
+        backend.set_precision(mixed_precision=True)
+        base = None
+        for name in (first, *(name for name in others if name in (given.names or others))):
+            seed = SEED + (name == "again, another seed")
+            mine = joined([score(TRIALS[name], seed, given.steps, *place, params) for place in places])
+            base = base or mine
+            cells = [difference(score_name, mine, base) for score_name in ("f1", "auc_pr")]
+            tqdm.write(f"| {name} | {mine.minutes:.1f} | {mine.f1.mean():.4f} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
