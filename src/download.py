@@ -5,9 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +14,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from src import archives, audit, datasets, decode, files, folder, fov, phantom, samples
+from src import archives, audit, datasets, decode, files, folder, fov, phantom, samples, workers
 from src.archives import File
 from src.datasets import DataSet, Download, Record, Subsets
 
@@ -141,8 +139,7 @@ def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> audit.Report:
     shutil.rmtree(part, ignore_errors=True)
     try:
         jobs = [(part / subset, entry.dataset, entry.load) for subset, entries in subsets.items() for entry in entries]
-        with ProcessPoolExecutor(min(_cores(), len(jobs)), get_context("spawn")) as pool:
-            written = pool.map(_write_eye, *zip(*jobs, strict=True))
+        with workers.working(_write_eye, jobs, _cores()) as written:
             for _ in tqdm(written, desc="download", total=len(jobs), unit="photograph"):
                 pass
         for subset, entries in subsets.items():

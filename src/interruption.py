@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -48,9 +49,20 @@ def stoppable() -> Iterator[None]:
 
 
 def _stop(number: int, frame: object) -> None:
-    """Raise, and soon again: Python drops an exception that is raised while it deletes an object."""
+    """Raise, and soon again: Python drops an exception that is raised while it deletes an object.
+
+    While what was raised is on its way out, through blocks that clean up, only Ctrl-C raises again.
+    """
     signal.setitimer(signal.ITIMER_REAL, ECHO_SECONDS)
-    raise KeyboardInterrupt
+    if number == signal.SIGINT or not _on_its_way(sys.exception()):
+        raise KeyboardInterrupt
+
+
+def _on_its_way(error: BaseException | None) -> bool:
+    """Whether the exception that is handled at this moment is an interrupt, or was raised while one was handled."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _watch_parent(done: threading.Event) -> None:

@@ -4,17 +4,22 @@ import gzip
 import hashlib
 import io
 import os
+import signal
+import subprocess
 import tarfile
+import time
 import zipfile
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import requests
 from PIL import Image
 
+from benchmarks import projects
 from src import archives, datasets, decode, download, phantom, samples
 from src.datasets import Subsets
 from src.params import load_params
@@ -640,6 +645,44 @@ def test_a_smaller_choice_of_photographs_is_part_of_a_larger_and_spares_phantoms
 def test_one_group_cannot_be_validated_on():
     with pytest.raises(ValueError, match=r"data.validation: expected at least two groups"):
         download.hold_out(download.phantoms(1, 0, 128, 128, 1).train, 0.2, 1)
+
+
+LARGE = {"phantom": {"train": 6, "test": 2, "height": 3000, "width": 3000}}  # one is drawn in ten seconds or more
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stage_that_is_stopped_while_it_draws_ends_in_seconds_and_leaves_no_process(tmp_path, number):
+    projects.write_params(tmp_path, LARGE)
+    command, streams = projects.commands()["download"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    options = {"cwd": tmp_path, "env": projects.environment(), "start_new_session": True, "text": True}
+    process = subprocess.Popen(command, **options, **streams)
+    drawing = drawing_processes(process)
+    begin = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    _, alive = psutil.wait_procs([psutil.Process(process.pid), *drawing], timeout=6)
+    for left in alive:
+        left.kill()
+    said = process.communicate()[1]
+    assert not alive
+    assert time.monotonic() - begin < 6
+    if number != signal.SIGKILL:
+        assert said.splitlines()[-1] == "stopped"
+        assert "Traceback" not in said
+        assert not list((tmp_path / "data" / "raw").iterdir())
+
+
+def drawing_processes(stage: subprocess.Popen) -> list[psutil.Process]:
+    """The workers of the stage, when each has computed for longer than it takes to start."""
+    while True:
+        assert stage.poll() is None, stage.stderr.read()
+        children = psutil.Process(stage.pid).children()
+        drawing = [child for child in children if "--multiprocessing-fork" in child.cmdline()]
+        if drawing and all(child.cpu_times().user > 2 for child in drawing):
+            return drawing
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("inside", ["", "sub/project"])

@@ -70,3 +70,50 @@ def test_interrupt_that_python_drops_comes_again(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt), interruption.stoppable():
         dropped()
+
+
+def cleaned_up(first: signal.Signals, second: signal.Signals, seconds: float = 0) -> bool:
+    """Whether what cleans up on an interrupt's way out comes to its end, hit by a second signal and after seconds."""
+    cleaned = []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(second)
+            time.sleep(seconds)
+            cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt), interruption.stoppable():
+        work()
+    return bool(cleaned)
+
+
+@pytest.mark.parametrize("second", [signal.SIGALRM, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_neither_echo_nor_sigterm_breaks_off_cleaning_up(monkeypatch, first, second):
+    monkeypatch.setattr(interruption, "ECHO_SECONDS", 0.1)
+    assert cleaned_up(first, second, seconds=0.5)
+
+
+def test_echo_does_not_break_off_the_handling_of_an_error_in_cleaning_up(monkeypatch):
+    monkeypatch.setattr(interruption, "ECHO_SECONDS", 0.1)
+    seen = []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            try:
+                raise OSError
+            except OSError:
+                time.sleep(0.5)
+                seen.append(True)
+
+    with pytest.raises(KeyboardInterrupt), interruption.stoppable():
+        work()
+    assert seen
+
+
+def test_second_ctrl_c_breaks_off_cleaning_up():
+    assert not cleaned_up(signal.SIGTERM, signal.SIGINT)

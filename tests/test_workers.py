@@ -1,0 +1,97 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from src import workers
+
+SECONDS = 10  # in which processes that are ended end, on a machine that is busy
+FOREVER = 600
+PARENT = """
+import sys
+from pathlib import Path
+from src import workers
+from tests.test_workers import note_and_sleep
+if __name__ == "__main__":
+    with workers.working(note_and_sleep, [(Path(sys.argv[1]),)] * 4, 2) as done:
+        list(done)
+"""
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def fail_or_sleep(fails: bool) -> None:
+    if fails:
+        raise ValueError("broken")
+    time.sleep(FOREVER)
+
+
+def note_and_sleep(folder: Path) -> None:
+    """Leave the number of this process as the name of a file."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(FOREVER)
+
+
+def at_work(folder: Path, number: int) -> list[psutil.Process]:
+    """So many processes that have begun."""
+    until = time.monotonic() + 60
+    while len(names := os.listdir(folder)) < number:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return [psutil.Process(int(name)) for name in names]
+
+
+def assert_ended(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, SECONDS)
+    for process in alive:
+        process.kill()
+    assert not alive
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    with workers.working(add, [(number, 1) for number in range(5)], 2) as done:
+        assert list(done) == [1, 2, 3, 4, 5]
+
+
+def test_interrupt_ends_the_workers_and_what_they_have_not_begun(tmp_path):
+    with pytest.raises(KeyboardInterrupt), workers.working(note_and_sleep, [(tmp_path,)] * 9, 2):  # noqa: PT012
+        processes = at_work(tmp_path, 2)
+        begin = time.monotonic()
+        raise KeyboardInterrupt
+    assert time.monotonic() - begin < SECONDS
+    assert len(os.listdir(tmp_path)) == 2
+    assert_ended(processes)
+
+
+def test_error_of_one_job_does_not_wait_for_the_others():
+    begin = time.monotonic()
+    with pytest.raises(ValueError, match="broken"), workers.working(fail_or_sleep, [(True,), (False,)], 2) as done:
+        list(done)
+    assert time.monotonic() - begin < FOREVER / 10
+
+
+def test_workers_end_with_the_process_that_is_killed(tmp_path):
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as parent:
+        processes = at_work(tmp_path, 2)
+        parent.send_signal(signal.SIGKILL)
+    assert_ended(processes)
+
+
+def test_signal_of_the_terminal_is_left_to_the_process_that_started_them(tmp_path):
+    with pytest.raises(KeyboardInterrupt), workers.working(note_and_sleep, [(tmp_path,)] * 2, 2):  # noqa: PT012
+        processes = at_work(tmp_path, 2)
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert all(process.is_running() for process in processes)
+        raise KeyboardInterrupt
+    assert_ended(processes)
