@@ -6,4 +6,6 @@ photograph in ten by one grey level. A stage does without, so that the same data
 
 import os
 
+from src import interruption as interruption  # first of all: it looks who started this process
+
 os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4 AVX512_ICL AVX512_SPR")  # read when NumPy is imported

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from src.cli import run  # isort: skip  (before TensorFlow: see src.interruption)
 from src import backend, checkpoints, health, live, losses, models, patches, training
 from src.backend import tf
+from src.cli import run
 from src.params import Loss, Model, Train, load_checkpoints
 from src.resumption import Memory
 from src.root import real_root

@@ -68,6 +68,14 @@ def test_stage_draws_and_cuts_alike_on_processors_with_and_without_avx_512():
     assert {"X86_V4", "AVX512_ICL", "AVX512_SPR"}.isdisjoint(json.loads(done.stdout).get("found", []))
 
 
+def test_stage_looks_who_started_it_before_it_imports_anything_slow():
+    """Python imports the package of `python -m stages.NAME` first, whatever the stage imports."""
+    slow = {"cv2", "mlflow", "numpy", "pandas", "pydantic", "skimage", "tensorflow", "yaml"}
+    program = f"import stages, sys; print('src.interruption' in sys.modules, {slow} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, text=True)
+    assert done.stdout == "True set()\n"
+
+
 def test_logged_model_takes_all_code_that_it_runs():
     copied = {f"src/{name}" for name in logged_model.COPIED}
     assert copied == {"src/__init__.py"} | code_of(Path("src/serving.py"))
