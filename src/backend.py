@@ -1,6 +1,5 @@
 """TensorFlow with the settings that a run needs; imported in place of tensorflow by every module that uses it."""
 
-import json
 import os
 
 # segmentation_models needs the legacy Keras; both must be set before tensorflow is first imported.
@@ -43,14 +42,13 @@ def set_seed(seed: int) -> None:
     tf.keras.utils.set_random_seed(seed)
 
 
-def strategy() -> tf.distribute.Strategy:
-    """All workers where TF_CONFIG names several, all visible GPUs where there are several, else the one device.
+def strategy(workers: int = 1) -> tf.distribute.Strategy:
+    """All `workers` of TF_CONFIG where they are several, all visible GPUs where there are several, else the one device.
 
     A batch is shared among them. Every worker runs the same command and ends with the same weights and tables; call
     this before any tensor is made.
     """
-    cluster = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {})
-    if sum(map(len, cluster.values())) > 1:
+    if workers > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     several = len(tf.config.list_physical_devices("GPU")) > 1
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()

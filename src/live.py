@@ -4,7 +4,6 @@ The watcher is started and not imported: no change of it re-trains, and nothing 
 """
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
+
+from src import cluster
 
 PATIENCE = 5  # seconds that the end of a training waits for its watcher, which goes on alone if need be
 
@@ -36,10 +37,7 @@ def watched(model: Path, table: Path) -> Iterator[None]:
 
 def _start(model: Path, table: Path) -> subprocess.Popen | None:
     """The watcher; none beside the second and further workers that train one network."""
-    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
-    first = "chief" if "chief" in config.get("cluster", {}) else "worker"
-    task = config.get("task", {})
-    if (task.get("type", first), task.get("index", 0)) != (first, 0):
+    if not cluster.read().first:
         return None
     stale = table.stat().st_mtime_ns if table.exists() else 0  # of an earlier training, until it is written anew
     command = [sys.executable, "-m", "src.watch", str(model), str(table), str(stale)]

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from src import backend, checkpoints, health, live, losses, models, patches, training
+from src import backend, checkpoints, cluster, health, live, losses, models, patches, training
 from src.backend import tf
 from src.cli import run
 from src.params import Loss, Model, Train, load_checkpoints
@@ -23,12 +23,13 @@ def main(
 ) -> None:
     """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv).
 
-    On one device, a training that was stopped goes on from its last checkpoint. Several workers (see
-    `backend.strategy`) each read both sets, and each writes the same.
+    On one device, a training that was stopped goes on from its last checkpoint. Several workers (see `cluster`) each
+    read both sets, and each writes the same.
     """
+    workers = cluster.read().workers
     backend.configure(train.threads, train.seed, train.mixed_precision)
     pool, held_out = patches.read(augmented), patches.read_if_any(validation)
-    strategy = backend.strategy()
+    strategy = backend.strategy(workers)
     replicas = strategy.num_replicas_in_sync
     memory = remembered([augmented, validation], model, loss, train, checkpoint_days) if replicas == 1 else None
     data = training.Data(pool, held_out, train.batch_size, train.seed, replicas)
@@ -92,5 +93,5 @@ def rescued(error: health.BadLossError, memory: Memory | None) -> str:
 
 if __name__ == "__main__":
     paths = [Path(argument) for argument in sys.argv[1:5]]
-    with live.watched(*paths[2:]):
-        run(lambda params: main(*paths, params.model, params.loss, params.train, load_checkpoints().days))
+    watched = live.watched(*paths[2:])(main)
+    run(lambda params: watched(*paths, params.model, params.loss, params.train, load_checkpoints().days))

@@ -28,7 +28,7 @@ PATHS = Path("model.h5"), Path("training.csv")
 def folder(tmp_path, monkeypatch):
     """A folder to train in, with a watcher that leaves what it is told."""
     (tmp_path / "src").mkdir()
-    for name in ("__init__", "live"):
+    for name in ("__init__", "cluster", "live"):
         (tmp_path / "src" / f"{name}.py").write_bytes(Path(f"src/{name}.py").read_bytes())
     watcher(tmp_path, WATCHER)
     monkeypatch.chdir(tmp_path)

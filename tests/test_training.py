@@ -200,10 +200,10 @@ def test_two_replicas_learn_what_one_does(tmp_path):
 TWO_WORKERS = """
 import sys
 from pathlib import Path
-from src import backend
+from src import backend, cluster
 
 backend.configure(threads=1, seed=1)
-strategy = backend.strategy()
+strategy = backend.strategy(cluster.read().workers)
 from src import losses, training
 from tests.test_training import SCHEDULE, drawn, small_network
 
