@@ -11,7 +11,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import tensorflow as tf
 
-__all__ = ["configure", "set_precision", "set_seed", "strategy", "tf"]
+__all__ = ["configure", "devices", "set_precision", "set_seed", "strategy", "tf"]
 
 
 def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
@@ -40,6 +40,19 @@ def set_precision(mixed_precision: bool) -> None:
 def set_seed(seed: int) -> None:
     """Begin all random numbers of Python, NumPy and TensorFlow anew from this seed."""
     tf.keras.utils.set_random_seed(seed)
+
+
+def devices() -> list[tuple]:
+    """What a network is trained on: the name of each device, and the model and compute capability of a GPU.
+
+    Another model sums in another order, although its name is `/physical_device:GPU:0` all the same.
+    """
+    found = tf.config.list_physical_devices()
+    details = map(tf.config.experimental.get_device_details, found)
+    return [
+        (d.name, more.get("device_name"), more.get("compute_capability"))
+        for d, more in zip(found, details, strict=True)
+    ]
 
 
 def strategy(workers: int = 1) -> tf.distribute.Strategy:

@@ -52,7 +52,7 @@ def remembered(inputs: list[Path], model: Model, loss: Loss, train: Train, days:
     """What is left of the same training, begun before and stopped."""
     weights = Path(model.encoder_weights or "")
     params = {"model": model.model_dump(), "loss": loss.model_dump(), "train": train.model_dump()}
-    params["devices"] = [device.name for device in tf.config.list_physical_devices()]
+    params["devices"] = backend.devices()
     key = checkpoints.key(params, [*inputs, weights] if weights.is_file() else inputs)
     root = real_root(Path.cwd()) / checkpoints.FOLDER
     checkpoints.prune(root, days, but=key)

@@ -249,6 +249,22 @@ def test_checkpoints_lie_at_the_real_root_of_an_experiment(tmp_path, monkeypatch
     assert folders[0].parent == tmp_path / "root" / "checkpoints"
 
 
+def test_other_gpu_is_another_training(tmp_path, monkeypatch):
+    """There is no GPU here: TensorFlow is made to tell of one."""
+    params, found = load_params(), {"device_name": "NVIDIA A100", "compute_capability": (8, 0)}
+    monkeypatch.chdir(project(tmp_path))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: found)
+
+    def folder() -> Path:
+        return remembered([Path("data/augmented")], params.model, params.loss, params.train, days=1).store.folder
+
+    folders = {folder(), folder()}
+    for change in ({"device_name": "NVIDIA H100"}, {"compute_capability": (9, 0)}):
+        found |= change
+        folders.add(folder())
+    assert len(folders) == 3
+
+
 def test_best_network_is_kept_when_the_loss_is_no_number(tmp_path):
     tf.keras.backend.clear_session()
     model, memory = models.build("residual_unet", "", None, (4, 8), 32), Memory(Store(tmp_path))
