@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from src import files
 
 FOLDER = "checkpoints"
+LOCK = "training.lock"
 KEPT = 2  # the older one is for the day that the newer is damaged
 STATE = "state"
 DAY_SECONDS = 86400
@@ -44,6 +46,22 @@ class Store:
     def __init__(self, folder: Path) -> None:
         """Those in `folder`, which need not exist yet."""
         self.folder = folder
+        self._lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)  # a soft one would outlive `kill -9`
+
+    def claim(self) -> bool:
+        """Whether this process alone has them from now on, until it ends: another of the same training has not.
+
+        Where no file can be locked, on a full disk or some network's, it has them, too.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            os.utime(self.folder)  # lest `prune` of another training takes them for forgotten
+        except Timeout:
+            return False
+        except OSError as error:
+            tqdm.write(f"warning: {self.folder} cannot be locked: {error}", file=sys.stderr)
+        return True
 
     def paths(self) -> list[Path]:
         """The checkpoints, the newest first."""
@@ -76,7 +94,7 @@ class Store:
         return None
 
     def clear(self) -> None:
-        """Delete all of it: the training is done."""
+        """Delete all of it: the training is done. The lock is among it, and nobody waits for one that is gone."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from src import backend, checkpoints, cluster, health, live, losses, models, patches, training
 from src.backend import tf
 from src.cli import run
@@ -40,7 +42,7 @@ def main(
     except health.BadLossError as error:
         raise ValueError(rescued(error, memory)) from error
     except KeyboardInterrupt:
-        promise = memory.promise() if memory else "several devices keep no checkpoints"
+        promise = memory.promise() if memory else "this training keeps no checkpoints"
         raise KeyboardInterrupt(f"stopped in epoch {log.epoch}; {promise}") from None
     models.save(models.in_float32(network), model_file)  # which must not be in the scope: it clears the session
     log.write()
@@ -48,15 +50,19 @@ def main(
         memory.store.clear()
 
 
-def remembered(inputs: list[Path], model: Model, loss: Loss, train: Train, days: float) -> Memory:
-    """What is left of the same training, begun before and stopped."""
+def remembered(inputs: list[Path], model: Model, loss: Loss, train: Train, days: float) -> Memory | None:
+    """What is left of the same training, begun before and stopped; None where it is running, in another process."""
     weights = Path(model.encoder_weights or "")
     params = {"model": model.model_dump(), "loss": loss.model_dump(), "train": train.model_dump()}
     params["devices"] = backend.devices()
     key = checkpoints.key(params, [*inputs, weights] if weights.is_file() else inputs)
     root = real_root(Path.cwd()) / checkpoints.FOLDER
     checkpoints.prune(root, days, but=key)
-    return Memory(checkpoints.Store(root / key))
+    store = checkpoints.Store(root / key)
+    if not store.claim():
+        tqdm.write("warning: the same training is running; this one keeps no checkpoints", file=sys.stderr)
+        return None
+    return Memory(store)
 
 
 def members(

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -92,6 +94,54 @@ def test_only_old_checkpoints_of_others_are_pruned(tmp_path):
     os.utime(tmp_path / "mine", (old, old))
     checkpoints.prune(tmp_path, days=14, but="b" * 32)
     assert sorted(os.listdir(tmp_path)) == ["b" * 32, "c" * 32, "mine"]
+
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from src.checkpoints import Store
+store = Store(Path(sys.argv[1]))
+print(store.claim(), flush=True)
+time.sleep(60)
+"""
+
+
+def claimed_elsewhere(store: Store) -> subprocess.Popen:
+    command = [sys.executable, "-c", CLAIM, str(store.folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "True\n"
+    return process
+
+
+def test_checkpoints_are_claimed_by_one_process_until_it_is_killed(store):
+    with claimed_elsewhere(store) as other:
+        assert not store.claim()
+        other.kill()
+    assert store.claim()
+    assert len(store.paths()) == 2
+
+
+def test_checkpoints_that_are_cleared_by_their_owner_can_be_claimed(tmp_path):
+    folder = tmp_path / ("a" * 32)
+    first, second = Store(folder), Store(folder)
+    assert first.claim()
+    first.clear()
+    assert second.claim()
+
+
+def test_checkpoints_that_were_just_claimed_are_not_pruned(store):
+    old = time.time() - 15 * 86400
+    for path in (*store.folder.iterdir(), store.folder):
+        os.utime(path, (old, old))
+    assert store.claim()
+    checkpoints.prune(store.folder.parent, days=14, but="b" * 32)
+    assert store.newest() is not None
+
+
+def test_folder_that_cannot_be_made_is_a_warning_and_no_other_training(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert Store(tmp_path / "file" / "checkpoints").claim()
+    assert "cannot be locked: [Errno 20] Not a directory" in capsys.readouterr().err
 
 
 def test_key_is_that_of_params_inputs_settings_and_code(tmp_path, monkeypatch):

@@ -194,6 +194,10 @@ def finished(root: Path) -> tuple[bytes, bytes]:
     said = process.communicate()[1]
     assert process.returncode == 0, said
     assert not list(root.glob("checkpoints/*"))
+    return results(root)
+
+
+def results(root: Path) -> tuple[bytes, bytes]:
     return (root / "data" / "model" / "model.h5").read_bytes(), (root / "metrics" / "training.csv").read_bytes()
 
 
@@ -247,6 +251,27 @@ def test_checkpoints_lie_at_the_real_root_of_an_experiment(tmp_path, monkeypatch
         folders.append(remembered(inputs, params.model, params.loss, params.train, days=1).store.folder)
     assert folders[0] == folders[1]
     assert folders[0].parent == tmp_path / "root" / "checkpoints"
+
+
+def test_same_training_at_the_same_time_harms_no_checkpoint_and_both_end_alike(tmp_path, undisturbed):
+    """The first is held still after an epoch, for as long as the second takes; then it is killed, and resumed."""
+    first, second = (project(tmp_path / ".dvc/tmp/exps/standalone" / name) for name in ("tmp1", "tmp2"))
+    process = stage(first)
+    wait_for_checkpoint(tmp_path, process)
+    process.send_signal(signal.SIGSTOP)
+    kept = list(tmp_path.glob("checkpoints/*/*.npz"))
+    other = stage(second)
+    said = other.communicate()[1]
+    assert (other.returncode, results(second)) == (0, undisturbed), said
+    assert "warning: the same training is running; this one keeps no checkpoints" in said
+    assert list(tmp_path.glob("checkpoints/*/*.npz")) == kept
+    process.kill()
+    process.communicate()
+    again = stage(first)
+    said = again.communicate()[1]
+    assert (again.returncode, results(first)) == (0, undisturbed), said
+    assert " 0/12 [" not in said  # steps
+    assert not list(tmp_path.glob("checkpoints/*"))
 
 
 def test_other_gpu_is_another_training(tmp_path, monkeypatch):
