@@ -1,4 +1,5 @@
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -272,6 +273,52 @@ def test_same_training_at_the_same_time_harms_no_checkpoint_and_both_end_alike(t
     assert (again.returncode, results(first)) == (0, undisturbed), said
     assert " 0/12 [" not in said  # steps
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+DVC = [sys.executable, "-m", "dvc"]
+OUTS = ("data/model/model.h5", "metrics/training.csv")
+
+
+def repository(root: Path) -> Path:
+    """A project with stage train alone, committed with its patches, in which DVC can run experiments."""
+    project(root)
+    outs = [{name: {"cache": False}} for name in OUTS]
+    command = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"].split()
+    train = {"cmd": shlex.join([sys.executable, *command[1:]]), "deps": ["params.yaml"], "outs": outs}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": train}}), encoding="utf-8")
+    (root / ".gitignore").write_text("/checkpoints\n", encoding="utf-8")
+    user = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for order in (["git", "init", "-q"], [*DVC, "init", "-q"], ["git", "add", "."], [*user, "commit", "-qm", "begin"]):
+        subprocess.run(order, cwd=root, check=True, capture_output=True)
+    return root
+
+
+def experiment(root: Path) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false"}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    command = [*DVC, "exp", "run", "--temp"]
+    return subprocess.Popen(command, cwd=root, env=environment, text=True, start_new_session=True, **streams)
+
+
+def test_killed_experiment_ends_with_the_same_bytes(tmp_path, undisturbed):
+    root = repository(tmp_path)
+    process = experiment(root)
+    wait_for_checkpoint(root, process)
+    os.killpg(process.pid, signal.SIGKILL)  # DVC, its shell and the stage
+    process.communicate()
+    assert list(root.glob("checkpoints/*/*.npz"))
+    process = experiment(root)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert "/12 [" in said  # steps
+    assert " 0/12 [" not in said
+    git = ["git", "for-each-ref", "--format=%(objectname)", "refs/exps"]
+    (commit, *_) = subprocess.run(git, cwd=root, check=True, capture_output=True, text=True).stdout.split()
+    shown = [
+        subprocess.run(["git", "show", f"{commit}:{name}"], cwd=root, check=True, capture_output=True) for name in OUTS
+    ]
+    assert tuple(done.stdout for done in shown) == undisturbed
+    assert not list(root.glob("checkpoints/*"))
 
 
 def test_other_gpu_is_another_training(tmp_path, monkeypatch):
