@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
@@ -20,6 +21,9 @@ def working(function: Callable, jobs: Sequence[tuple], most: int) -> Iterator[It
 
     An exception that ends the block ends them in the middle of their work; so does the end of this process, by
     whatever signal.
+
+    Raises:
+        OSError: one of them was killed.
     """
     others = set(active_children())
     pool = ProcessPoolExecutor(min(most, len(jobs)), get_context("spawn"), initializer=_end_with_parent)
@@ -27,13 +31,15 @@ def working(function: Callable, jobs: Sequence[tuple], most: int) -> Iterator[It
         with files.uninterrupted():  # else a process could be started that nobody knows of
             results = _begin(pool, function, jobs)
         yield results
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)  # first, as a pool that lost a worker fails all that is pending
         started = set(active_children()) - others
         for process in started:
             process.kill()
         for process in started:
             process.join()
+        if isinstance(error, BrokenProcessPool):
+            raise OSError("a process that worked for this one was killed, perhaps for lack of memory") from error
         raise
     pool.shutdown()
 

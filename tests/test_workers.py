@@ -60,6 +60,15 @@ def test_results_come_in_the_order_of_the_jobs():
         assert list(done) == [1, 2, 3, 4, 5]
 
 
+def test_killed_worker_is_a_sentence(tmp_path):
+    with pytest.raises(OSError, match="was killed, perhaps for lack of memory"):  # noqa: PT012, SIM117
+        with workers.working(note_and_sleep, [(tmp_path,)] * 4, 2) as done:
+            processes = at_work(tmp_path, 2)
+            processes[0].kill()
+            list(done)
+    assert_ended(processes)
+
+
 def test_interrupt_ends_the_workers_and_what_they_have_not_begun(tmp_path):
     with pytest.raises(KeyboardInterrupt), workers.working(note_and_sleep, [(tmp_path,)] * 9, 2):  # noqa: PT012
         processes = at_work(tmp_path, 2)
