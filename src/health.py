@@ -1,4 +1,4 @@
-"""Tell a training that goes wrong: a loss that is no number ends it, a score that never rises is warned of."""
+"""Tell a training that goes wrong: what is no number ends it, a score that never rises is warned of."""
 
 import math
 import sys
@@ -14,80 +14,120 @@ FLAT_EPOCHS = 5  # a sound network is better at the end of one of these than of 
 
 
 class BadLossError(ValueError):
-    """The loss is no number. The model has the weights that it had after `epoch`; bad ones if that is None."""
+    """A loss or a weight is no number.
 
-    def __init__(self, message: str, model: tf.keras.Model, epoch: int | None) -> None:
-        """The sentence, the model, and the epoch of its weights, counted on through all members."""
+    The model has the weights that it had after `epoch`, which are `kind`; bad ones if `epoch` is None.
+    """
+
+    def __init__(self, message: str, model: tf.keras.Model, epoch: int | None, kind: str = "") -> None:
+        """The sentence, the model, and which weights it has; epochs are counted on through all members."""
         super().__init__(message)
-        self.model, self.epoch = model, epoch
+        self.model, self.epoch, self.kind = model, epoch, kind
 
 
 class Good(NamedTuple):
-    """Weights that are numbers, and the epoch (from 0) of the member after which they were so."""
+    """Weights that are numbers, the epoch (from 0) of the member after which they were so, and what is good in them."""
 
     epoch: int
     weights: list[np.ndarray]
+    kind: str
+
+
+class Best(tf.keras.callbacks.EarlyStopping):
+    """Holds the best weights so far by a validation score.
+
+    With a patience, a training ends after so many epochs without a better score, and in any case with the best weights;
+    without, it has its length and its last weights.
+    """
+
+    def __init__(self, monitor: str, patience: int | None) -> None:
+        """Nothing seen yet; less is better for the monitor `loss`."""
+        super().__init__(
+            monitor=f"val_{monitor}",
+            mode="min" if monitor == "loss" else "max",
+            patience=math.inf if patience is None else patience,
+            restore_best_weights=True,
+        )
+        self.kind = f"the best by validation {monitor}"
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Go back to the best weights, where there is a patience."""
+        if math.isfinite(self.patience):
+            super().on_train_end(logs)
+
+    def good(self) -> Good | None:
+        """The best weights, if there are any yet."""
+        return None if self.best_weights is None else Good(self.best_epoch, self.best_weights, self.kind)
 
 
 class Health(tf.keras.callbacks.Callback):
-    """Stops at a loss that is NaN or infinite, with what explains it.
+    """Stops at a loss, validation loss or weight that is NaN or infinite, with what explains it.
 
-    The network is left with the best weights so far where early stopping looks for them, else with the last good ones.
+    The network is left with the best weights so far, or where no image is held out with the last good ones. It stands
+    before `Best`, which so sees good weights alone: what a training ends with is good.
     """
 
-    def __init__(
-        self,
-        drawn: Callable[[int, int], np.ndarray],
-        early: tf.keras.callbacks.EarlyStopping | None,
-        before: int,
-    ) -> None:
+    def __init__(self, drawn: Callable[[int, int], np.ndarray], best: Best | None, before: int) -> None:
         """Watch a member.
 
         Args:
             drawn: from an epoch and a step, both from 0, to the indices of the patches of that batch.
-            early: what holds the best weights.
+            best: what holds the best weights; None where no image is held out.
             before: number of epochs of the members before this one.
         """
         super().__init__()
-        self.drawn, self.early, self.before, self.epoch = drawn, early, before, 0
+        self.drawn, self.best, self.before = drawn, best, before
+        self.epoch = self.step = 0
         self.last: Good | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Note which epoch it is, and the weights with which a training goes on that was stopped."""
         self.epoch = epoch
         if epoch > 0 and self.last is None:
-            self._note(epoch - 1)
+            self._note(self.model.get_weights(), epoch - 1)
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Refuse to go on from a loss that is no number."""
-        if math.isfinite(logs["loss"]):
-            return
-        rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
-        indices = ", ".join(map(str, self.drawn(self.epoch, batch)))
-        message = (
-            f"the loss became {logs['loss']} in epoch {self.before + self.epoch + 1}, step {batch + 1}, "
-            f"at learning rate {rate:.6g}, on the augmented patches {indices}: "
+        self.step = batch
+        if not math.isfinite(logs["loss"]):
+            self._stop(f"the loss became {logs['loss']}")
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        """Refuse weights that are no numbers, as the loss of a step is that before its update; note good ones."""
+        weights = self.model.get_weights()
+        if not finite(weights):
+            self._stop("a weight became NaN or infinite")
+        if not math.isfinite(logs.get("val_loss", 0.0)):
+            rate, where = self._rate(), self._where()
+            self._refuse(
+                f"the validation loss became {logs['val_loss']} after {where}, at learning rate {rate:.6g}: look at "
+                "data/patches/validation, lower train.learning_rate or set train.clip_norm"
+            )
+        self._note(weights, epoch)
+
+    def _stop(self, what: str) -> None:
+        """End the training at this step, whose patches are named."""
+        indices = ", ".join(map(str, self.drawn(self.epoch, self.step)))
+        self._refuse(
+            f"{what} in {self._where()}, at learning rate {self._rate():.6g}, on the augmented patches {indices}: "
             "look at these, lower train.learning_rate or set train.clip_norm"
         )
-        good = self._best() or self.last
+
+    def _refuse(self, message: str) -> None:
+        good = (self.best and self.best.good()) or self.last
         if good is None:
             raise BadLossError(message, self.model, None)
         self.model.set_weights(good.weights)
-        raise BadLossError(message, self.model, self.before + good.epoch + 1)
+        raise BadLossError(message, self.model, self.before + good.epoch + 1, good.kind)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Note the weights."""
-        self._note(epoch)
+    def _where(self) -> str:
+        return f"epoch {self.before + self.epoch + 1}, step {self.step + 1}"
 
-    def _note(self, epoch: int) -> None:
-        weights = self.model.get_weights()
-        if finite(weights):
-            self.last = Good(epoch, weights)
+    def _rate(self) -> float:
+        return float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
 
-    def _best(self) -> Good | None:
-        if self.early is None or self.early.best_weights is None or not finite(self.early.best_weights):
-            return None
-        return Good(self.early.best_epoch, self.early.best_weights)
+    def _note(self, weights: list[np.ndarray], epoch: int) -> None:
+        self.last = Good(epoch, weights, "the last without a validation score")
 
 
 def finite(weights: list[np.ndarray]) -> bool:
@@ -95,15 +135,15 @@ def finite(weights: list[np.ndarray]) -> bool:
     return all(np.isfinite(array).all() for array in weights)
 
 
-def warn_if_flat(monitor: str, scores: list[float], epochs: int) -> None:
-    """One warning, after FLAT_EPOCHS or all `epochs` if these are fewer, where no score is better than the first.
+def warn_if_flat(monitor: str, scores: list[float], over: bool) -> None:
+    """One warning, after FLAT_EPOCHS or fewer where the training is `over`, if no score is better than the first.
 
     Args:
         monitor: name of the validation score; less is better for `loss`.
         scores: that score after each epoch so far, NaN where undefined.
-        epochs: how many there will be.
+        over: whether the last of them was the last epoch.
     """
-    if len(scores) < 2 or len(scores) != min(FLAT_EPOCHS, epochs):
+    if not 2 <= len(scores) <= FLAT_EPOCHS or (len(scores) < FLAT_EPOCHS and not over):
         return
     rising = [-score for score in scores] if monitor == "loss" else scores
     first, *later = [-math.inf if math.isnan(score) else score for score in rising]

@@ -6,10 +6,10 @@ import numpy as np
 
 from src.backend import tf
 from src.checkpoints import Checkpoint, Store
-from src.health import finite
+from src.health import Best, finite
 
 Arrays = dict[str, np.ndarray]
-COUNTERS = ("best", "best_epoch", "wait", "stopped_epoch")  # of EarlyStopping, beside its best weights
+COUNTERS = ("best", "best_epoch", "wait", "stopped_epoch")  # of `Best`, beside its weights
 
 
 def variables(model: tf.keras.Model) -> list[tf.Variable]:
@@ -68,12 +68,12 @@ class Memory:
             variable.assign(value)
         return self.found.state["begin"]
 
-    def restore_early_stopping(self, early: tf.keras.callbacks.EarlyStopping, seed: int) -> None:
-        """Give it the counts and the best weights it had, if there is anything of this member."""
+    def restore_best(self, best: Best, seed: int) -> None:
+        """Give it the counts and the weights it had, if there is anything of this member."""
         if self._holds(seed):
-            for name, value in self.found.state["early_stopping"].items():
-                setattr(early, name, value)
-            early.best_weights = _unpacked(self.found.arrays, "best") or None
+            for name, value in self.found.state["best"].items():
+                setattr(best, name, value)
+            best.best_weights = _unpacked(self.found.arrays, "best") or None
 
     def finish(self, model: tf.keras.Model, seed: int) -> None:
         """Keep the weights of a finished member in all checkpoints from now on."""
@@ -86,29 +86,27 @@ class Memory:
 class Keeper(tf.keras.callbacks.Callback):
     """Writes a checkpoint at the end of each epoch; stands last, as other callbacks' doings are in it."""
 
-    def __init__(self, memory: Memory, seed: int, rows: list, early: tf.keras.callbacks.EarlyStopping | None) -> None:
+    def __init__(self, memory: Memory, seed: int, rows: list, best: Best | None) -> None:
         """For the member of this seed; `rows` is the table that grows."""
         super().__init__()
-        self.memory, self.seed, self.rows, self.early = memory, seed, rows, early
+        self.memory, self.seed, self.rows, self.best = memory, seed, rows, best
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Set early stopping back to where it was; at its own beginning, just before, it has forgotten all."""
-        if self.early is not None:
-            self.memory.restore_early_stopping(self.early, self.seed)
+        """Set the best weights back to what they were; at its own beginning, just before, it has forgotten all."""
+        if self.best is not None:
+            self.memory.restore_best(self.best, self.seed)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Write, unless a weight is no number: the checkpoint before is worth more."""
         if not finite(self.model.get_weights()):
             return
         begin = self.params["epochs"] if self.model.stop_training else epoch + 1
-        state = {"seed": self.seed, "begin": begin, "rows": self.rows, "early_stopping": {}}
+        state = {"seed": self.seed, "begin": begin, "rows": self.rows, "best": {}}
         arrays = self.memory.finished | _packed([variable.numpy() for variable in variables(self.model)], "variable")
-        if self.early is not None:
-            counts = {name: getattr(self.early, name) for name in COUNTERS}
-            state["early_stopping"] = {
-                n: value if isinstance(value, int) else float(value) for n, value in counts.items()
-            }
-            arrays |= _packed(self.early.best_weights or [], "best")
+        if self.best is not None:
+            counts = {name: getattr(self.best, name) for name in COUNTERS}
+            state["best"] = {n: value if isinstance(value, int) else float(value) for n, value in counts.items()}
+            arrays |= _packed(self.best.best_weights or [], "best")
         self.memory.store.write(len(self.rows) - 1, Checkpoint(state, arrays))
 
 

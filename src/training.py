@@ -179,7 +179,7 @@ def fit(
     A member that the memory holds goes on from there and ends with the same weights; a finished one has them at once.
 
     Raises:
-        health.BadLossError: the loss became NaN or infinite.
+        health.BadLossError: a loss or a weight became NaN or infinite.
     """
     model.compile(optimizer=optimizer(schedule), loss=in_fov(loss), metrics=[PixelCounts()])
     if memory is None or not memory.restore_finished(model, data.seed):
@@ -207,24 +207,18 @@ def _fit(model: tf.keras.Model, schedule: Schedule, data: Data, begin: int, call
 
 
 def _callbacks(schedule: Schedule, data: Data, log: EpochLog, memory: Memory | None, begin: int) -> list:
-    """What watches a training, in the order in which it is told: scores, early stopping, health, checkpoints."""
-    early = None
-    if schedule.patience is not None:
-        early = tf.keras.callbacks.EarlyStopping(
-            monitor=f"val_{schedule.monitor}",
-            mode="min" if schedule.monitor == "loss" else "max",
-            patience=schedule.patience,
-            restore_best_weights=True,
-        )
+    """What watches a training, in the order in which it is told: scores, health, the best weights, checkpoints."""
+    best = None if data.validation is None else health.Best(schedule.monitor, schedule.patience)
 
     def drawn(epoch: int, step: int) -> np.ndarray:
         before = epoch * schedule.steps_per_epoch + step
         return next(batches.groups(len(data.train.images), data.batch_size, data.seed, before))
 
     def warn(epoch: int, logs: dict) -> None:
-        health.warn_if_flat(schedule.monitor, log.scores(schedule.monitor, epoch + 1), schedule.epochs)
+        over = watch.model.stop_training or epoch + 1 == schedule.epochs
+        health.warn_if_flat(schedule.monitor, log.scores(schedule.monitor, epoch + 1), over)
 
-    watch = health.Health(drawn, early, before=log.epoch - begin)
-    keeper = Keeper(memory, data.seed, log.rows, early) if memory else None
+    watch = health.Health(drawn, best, before=log.epoch - begin)
+    keeper = Keeper(memory, data.seed, log.rows, best) if memory else None
     flat = None if data.validation is None else tf.keras.callbacks.LambdaCallback(on_epoch_end=warn)
-    return [callback for callback in (log, early, watch, flat, keeper) if callback]
+    return [callback for callback in (log, watch, best, flat, keeper) if callback]

@@ -89,12 +89,12 @@ def members(
 
 
 def rescued(error: health.BadLossError, memory: Memory | None) -> str:
-    """The sentence of the error, and where the best network so far lies now: with the checkpoints, to look at."""
+    """The sentence of the error, and which network is kept with the checkpoints, to look at."""
     if memory is None or error.epoch is None:
         return str(error)
     path = memory.store.folder / "best.h5"
     models.save(models.in_float32(error.model), path)
-    return f"{error}; the network of epoch {error.epoch} is kept as {path}"
+    return f"{error}; the network of epoch {error.epoch}, {error.kind}, is kept as {path}"
 
 
 if __name__ == "__main__":

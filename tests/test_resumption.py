@@ -150,7 +150,7 @@ def test_weights_that_are_no_numbers_are_not_kept(tmp_path, monkeypatch):
 
     note = training.EpochLog.on_epoch_end
     monkeypatch.setattr(training.EpochLog, "on_epoch_end", poison)
-    with pytest.raises(ValueError, match="the loss became nan in epoch 3, step 1"):
+    with pytest.raises(ValueError, match="a weight became NaN or infinite in epoch 2, step 4"):
         train(tmp_path)
     assert Memory(Store(tmp_path / "checkpoints")).found.state["begin"] == 1
 
@@ -340,8 +340,9 @@ def test_other_gpu_is_another_training(tmp_path, monkeypatch):
 def test_best_network_is_kept_when_the_loss_is_no_number(tmp_path):
     tf.keras.backend.clear_session()
     model, memory = models.build("residual_unet", "", None, (4, 8), 32), Memory(Store(tmp_path))
-    sentence = rescued(BadLossError("the loss became nan", model, 2), memory)
-    assert sentence == f"the loss became nan; the network of epoch 2 is kept as {tmp_path / 'best.h5'}"
+    sentence = rescued(BadLossError("the loss became nan", model, 2, "the best of all"), memory)
+    path = tmp_path / "best.h5"
+    assert sentence == f"the loss became nan; the network of epoch 2, the best of all, is kept as {path}"
     pairs = zip(models.load(tmp_path / "best.h5").get_weights(), model.get_weights(), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
     assert memory.store.newest() is None  # it is no checkpoint
