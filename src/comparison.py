@@ -5,8 +5,6 @@ revisions and experiments are read from git, so nothing runs again.
 """
 
 import argparse
-import csv
-import io
 import json
 import math
 import sys
@@ -15,15 +13,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from src import intervals, reported, revisions
+from src import intervals, reported, revisions, tables
 from src.markdown import interval, number, p_value, table
 
 TABLE = Path("metrics/per_image.csv")
 OWN = {"loss"}  # a score that each run defines by its own parameters
-KEY = ["dataset", "observer", "region", "id"]
+KEY = list(tables.PER_IMAGE.texts[: tables.PER_IMAGE.key])
 LEAST_DRAWS = 100
-COUNTS = ["tp", "fp", "fn", "tn"]
-LARGEST = 1e12  # beyond any score or number of pixels
+COUNTS = list(tables.PER_IMAGE.counts)
 
 
 class Row(NamedTuple):
@@ -59,50 +56,8 @@ def read(run: str) -> pd.DataFrame:
 
 
 def parse(text: str, name: str) -> pd.DataFrame:
-    """The table of a per_image.csv called `name`; ids and groups stay text, whatever they look like.
-
-    Raises:
-        ValueError: it is no such table, or a row stands there twice.
-    """
-    texts = dict.fromkeys([*KEY, "group"], str)
-    _refuse_ragged(text, name)
-    try:
-        table = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False, na_values={})
-        table = table.apply(lambda column: column if column.name in texts else pd.to_numeric(column.replace("", None)))
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{name}: expected a table of scores, got {' '.join(str(error).split())}") from error
-    missing = [column for column in [*KEY, "group", *COUNTS] if column not in table]
-    if missing:
-        raise ValueError(f"{name}: expected the columns {', '.join(missing)}, found none")
-    for column in (column for column in table if column in {*COUNTS, *reported.SCORES}):
-        _refuse_other_numbers(table[column], column in COUNTS, f"{name}: {column}")
-    twice = table[table.duplicated(KEY)]
-    if len(twice):
-        raise ValueError(f"{name}: expected a row once, got {'/'.join(twice.iloc[0][KEY])} twice")
-    return table
-
-
-def _refuse_ragged(text: str, name: str) -> None:
-    """Refuse a table whose rows are not of one length, which pandas would shift, or that names a column twice."""
-    try:
-        header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
-    except csv.Error as error:
-        raise ValueError(f"{name}: expected a table of scores, got {error}") from error
-    twice = next((column for column in header if header.count(column) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{name}: expected each column once, got {twice!r:.40} twice")
-    for place, row in enumerate(rows, 1):
-        if row and len(row) != len(header):
-            raise ValueError(f"{name}: expected {len(header)} cells in every row, got {len(row)} in row {place}")
-
-
-def _refuse_other_numbers(column: pd.Series, counts: bool, name: str) -> None:
-    """Refuse a score beyond any that can be, and a count that is none."""
-    values = column.astype(float)
-    wrong = (values.abs() > LARGEST) | ((values.isna() | (values < 0) | (values % 1 != 0)) if counts else False)
-    if wrong.any():
-        expected = "numbers of pixels" if counts else "finite numbers"
-        raise ValueError(f"{name}: expected {expected}, got {values[wrong].iloc[0]}")
+    """The table of a per_image.csv called `name`; see `tables.parse`."""
+    return tables.parse(text, name, tables.PER_IMAGE)
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame, region: str, observer: str, draws: int, seed: int) -> list[Row]:

@@ -186,6 +186,15 @@ class Evaluation:
             _write_rows(out / f"{name}.csv", rows)
 
 
+def read_thresholds(path: Path) -> dict[str, float]:
+    """The threshold of each filter, by its name; ValueError that begins with the path where it is no such file."""
+    found = files.read_json(path)
+    for name in found:
+        if name not in reported.OBSERVERS:
+            raise ValueError(f"{path}: expected thresholds of {', '.join(reported.OBSERVERS)}, got one of {name!r:.40}")
+    return {name: files.share(value, f"{path}: {name}") for name, value in found.items()}
+
+
 def write_validation(out: Path, scores: dict[str, float], threshold: float) -> None:
     """Write the threshold and the scores of the validation images at it, FOV, pooled, to validation.json in `out`.
 

@@ -1,8 +1,9 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all; read text, tables and JSON with a sentence for what is none."""
 
 import contextlib
 import csv
 import io
+import json
 import os
 import shutil
 import signal
@@ -76,6 +77,55 @@ def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, without the mark that some editors put at its beginning.
+
+    Raises:
+        ValueError: it is no UTF-8; the sentence begins with the path.
+        OSError: there is no such file, or it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected a text in UTF-8, got {error.reason} at byte {error.start}") from error
+
+
+def parse_rows(text: str, name: object) -> list[list[str]]:
+    """The rows of a CSV text that are not empty, at least an empty header; ValueError that begins with `name`."""
+    try:
+        return [row for row in csv.reader(io.StringIO(text, newline="")) if row] or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{name}: expected a table, got {error}") from error
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV file; see `parse_rows` and `read_text`."""
+    return parse_rows(read_text(path), path)
+
+
+def parse_json(text: str, name: object) -> dict:
+    """The object that a JSON text holds; ValueError that begins with `name` where it holds none."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: expected JSON, got {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: expected JSON of names and values, got {content!r:.40}")
+    return content
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; see `parse_json` and `read_text`."""
+    return parse_json(read_text(path), path)
+
+
+def share(value: object, name: object) -> float:
+    """The value, as read from a file, where it is a number in [0, 1]; else ValueError that begins with `name`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected a number from 0 to 1, got {value!r:.40}")
+    return float(value)
 
 
 def refuse_lack_of_space(folder: Path, needed: float) -> None:

@@ -1,10 +1,11 @@
 """A user's own photographs: images/, truth/ and optional fov/, second_observer/ and groups.csv."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from src import files
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".gif")
 IGNORED = ("thumbs.db", "desktop.ini")
@@ -103,11 +104,8 @@ def _groups(path: Path, ids: set[str]) -> dict[str, str]:
     """The group of each photograph."""
     if not path.exists():
         return {id_: id_ for id_ in ids}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: expected a table in UTF-8, got {error}") from error
+    header, *cells = files.read_rows(path)
+    rows = [dict(zip(header, row, strict=False)) for row in cells]
     if any(not row.get("id") or not row.get("group") for row in rows):
         raise ValueError(f"{path}: expected the columns id,group, filled in every row")
     listed = [row["id"] for row in rows]

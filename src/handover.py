@@ -135,7 +135,7 @@ def _notes(root: Path, uri: str) -> list[tuple[Path, Note]]:
 def _read(path: Path) -> Note | None:
     """None where it has just been deleted, or is of another version of this file."""
     try:
-        return Note(**json.loads(path.read_text(encoding="utf-8")))
+        return Note(**files.read_json(path))
     except (FileNotFoundError, TypeError, ValueError):
         return None
 

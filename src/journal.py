@@ -48,7 +48,7 @@ def _read(path: Path) -> list[list[str]]:
     while content.count(b'"', 0, end) % 2:  # the line end of a cell, in quotes that were not closed any more
         end = content.rfind(b"\n", 0, end - 1) + 1
     text = content[:end].decode(**TEXT)
-    return list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    return files.parse_rows(text, path)
 
 
 def _line(cells: Sequence[str]) -> bytes:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from src import runs, tracking
+from src import files, runs, tracking
 from src.root import real_root
 from src.runs import Model, Run
 from src.stores import FOLDER, Refused, Unreachable
@@ -101,7 +101,7 @@ def read(place: Path) -> tuple[Run, str]:
     Raises:
         OSError, EOFError, ValueError, KeyError, TypeError: the folder is not as `keep` wrote it.
     """
-    kept = json.loads((place / "run.json").read_text(encoding="utf-8"))
+    kept = files.read_json(place / "run.json")
     scores, training, per_image = runs.read_tables(place / "files" / "metrics")
     return Run(
         params=kept["params"],

@@ -25,7 +25,7 @@ def pack(network: Path, validation: Path, params: Params, out: Path) -> None:
     for path, stage in ((network, "export"), (validation, "evaluate")):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
-    threshold = json.loads(validation.read_text(encoding="utf-8"))["validation"]["threshold"]
+    threshold = _threshold(validation)
     preprocess, evaluate = params.preprocess, params.evaluate
     settings = exported.Settings(
         fov_diameter=preprocess.fov_diameter,
@@ -36,6 +36,12 @@ def pack(network: Path, validation: Path, params: Params, out: Path) -> None:
         trained_on=tuple(params.data.train),
     )
     files.write_bytes(out, packed(network.read_bytes(), settings))
+
+
+def _threshold(validation: Path) -> float:
+    """The threshold in validation.json; ValueError that names the file where there is none."""
+    section = files.read_json(validation).get("validation")
+    return files.share(section.get("threshold") if isinstance(section, dict) else None, f"{validation}: threshold")
 
 
 def packed(network: bytes, settings: exported.Settings) -> bytes:

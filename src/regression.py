@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from src import comparison, freshness, reported, revisions
+from src import comparison, files, freshness, reported, revisions, tables
 from src.markdown import interval, number, table
 from src.params import Regression, load_regression
 from src.revisions import Tree
@@ -85,12 +85,7 @@ def read(tree: Tree) -> Side:
         ValueError: a file is missing or is no such file.
     """
     images = comparison.parse(tree.text(comparison.TABLE), tree.called(comparison.TABLE))
-    try:
-        scores = json.loads(tree.text(SCORES))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{tree.called(SCORES)}: expected JSON, got {error}") from error
-    if not isinstance(scores, dict):
-        raise ValueError(f"{tree.called(SCORES)}: expected scores by test set, got {scores!r:.40}")
+    scores = files.parse_json(tree.text(SCORES), tree.called(SCORES))
     return Side(tree.name, images, scores, freshness.lock(tree))
 
 
@@ -222,7 +217,7 @@ def _look_up(side: Side, dataset: str, region: str, name: str) -> float | None:
         value = value[key]
     if value is None:
         return math.nan
-    if not isinstance(value, int | float) or abs(value) > comparison.LARGEST:
+    if not isinstance(value, int | float) or abs(value) > tables.LARGEST:
         raise ValueError(f"{side.name}: {SCORES}: {dataset}.{region}.{name}: expected a number, got {value!r:.40}")
     return float(value)
 

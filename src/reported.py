@@ -62,3 +62,4 @@ HISTORY = {  # of a row an epoch
     "recall": "Recall",
     "specificity": "Specificity",
 }
+HISTORY_COLUMNS = tuple(f"{subset}{name}" for subset in ("", "validation_") for name in HISTORY)

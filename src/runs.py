@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from src import provenance
+from src import provenance, tables
 
 PIPELINE = ("params.yaml", "dvc.yaml", "dvc.lock")
 REPORT = "report.md"
@@ -99,9 +99,9 @@ def gather(places: Places, params: dict, model: Model | None) -> Run:
 
 def read_tables(metrics: Path) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
     """The scores, the row an epoch and the row an image that a folder of tables holds."""
-    scores = json.loads((metrics / "scores.json").read_text(encoding="utf-8"))
-    per_image = pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str})
-    return scores, pd.read_csv(metrics / "training.csv"), per_image
+    scores = tables.read_scores(metrics / "scores.json")
+    training, per_image = (tables.read(metrics / f"{name}.csv") for name in ("training", "per_image"))
+    return scores, training, per_image
 
 
 def flatten(nested: dict, prefix: str = "") -> dict[str, object]:

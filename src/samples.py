@@ -6,8 +6,8 @@
 Files hold 0 and 255, memory holds bool; converted here and nowhere else.
 """
 
-import csv
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,7 +129,7 @@ def find(root: Path, least: int = 1) -> list[Sample]:
     table = root / TABLE
     if not table.exists():
         raise FileNotFoundError(f"{table}: missing; run `dvc repro download`")
-    header, *rows = _rows(table)
+    header, *rows = files.read_rows(table)
     if tuple(header) != COLUMNS:
         raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {', '.join(header):.80}")
     for row in rows:
@@ -145,6 +145,17 @@ def find(root: Path, least: int = 1) -> list[Sample]:
     return found
 
 
+def named(root: Path, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Sample]:
+    """The samples below `root` of these data sets and ids, in their order; ValueError where there is none of a name."""
+    found = {(sample.dataset, sample.id): sample for sample in find(root)}
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in found:
+            expected = f"expected the photograph {'/'.join(name)}, of which there are scores"
+            raise ValueError(f"{root / TABLE}: {expected}, found none")
+    return {name: found[name] for name in names}
+
+
 def write_eye(root: Path, dataset: str, eye: Eye) -> None:
     """Write the pictures of one eye below `root`."""
     sample = Sample(dataset, eye.id, eye.group, root / dataset)
@@ -158,15 +169,6 @@ def write_eye(root: Path, dataset: str, eye: Eye) -> None:
 def write_table(root: Path, rows: list[tuple[str, str, str]]) -> None:
     """Write samples.csv from rows (dataset, id, group), sorted."""
     files.write_rows(root / TABLE, [COLUMNS, *sorted(rows)])
-
-
-def _rows(table: Path) -> list[list[str]]:
-    """The rows of a table, at least an empty header; ValueError where it is no text."""
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.reader(file) if row] or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: expected a table in UTF-8, got {error}") from error
 
 
 def _read(path: Path, flags: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 
 import pandas as pd
 
-from src import handover, runs, tracking
+from src import handover, runs, tables, tracking
 from src.params import Params, load_params
 from src.root import real_root
 from src.stores import store
@@ -34,7 +34,7 @@ class Training(NamedTuple):
         """The rows so far."""
         try:
             if self.table.stat().st_mtime_ns != self.stale:
-                return pd.read_csv(self.table)
+                return tables.read(self.table)
         except FileNotFoundError:
             pass
         return pd.DataFrame()
@@ -75,11 +75,11 @@ def _follow(training: Training, params: Params, project: Path, entry: handover.E
                     sent = len(rows)
         tracking.close_run(run_id, entry.value.end, root)
         entry.note(told=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of MLflow, or of a table that is none
         warn(error)
 
 
-def warn(error: OSError) -> None:
+def warn(error: OSError | ValueError) -> None:
     """One sentence to people who look at the training."""
     print(f"warning: this training can no longer be watched in MLflow: {error}", file=sys.stderr)
 

@@ -1,6 +1,5 @@
 """Predict the test photographs and score the maps."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ def main(
 ) -> None:
     """Score and choose the threshold on validation; write maps of the test photographs and scores of all observers."""
     files.refuse_lack_of_space(predictions, samples.map_bytes(samples.find(test)))
+    of_filters = evaluation.read_thresholds(filtered / "thresholds.json")
     backend.configure(threads)
     model = models.load(model_file)
     views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
@@ -32,7 +32,6 @@ def main(
     held_out = mapping.pooled(mapping.maps(validation, predictor, *size))
     threshold = metrics.best_threshold(held_out) if evaluate.threshold is None else evaluate.threshold
     evaluation.write_validation(out, metrics.scores_at(held_out, threshold), threshold)
-    of_filters = json.loads((filtered / "thresholds.json").read_text(encoding="utf-8"))
     rules = evaluation.Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
     scoring = evaluation.Evaluation(rules)
     for sample, maps in mapping.maps(test, predictor, *size):

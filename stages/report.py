@@ -1,13 +1,12 @@
 """Write the report of a run, which GitHub shows as it is, and the page of a run, which shows the photographs, too."""
 
-import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from src import files, layers, page, pictures, provenance, report, samples
+from src import files, layers, page, pictures, provenance, report, reported, samples, tables
 from src.cli import run
 from src.params import Params
 
@@ -19,14 +18,14 @@ def main(
 
     Both name the bytes that they are made of.
     """
-    names = "summary", "differences", "audit", "doubt"
-    summary, differences, audit, doubt = (pd.read_csv(metrics / f"{name}.csv") for name in names)
+    scores = tables.read_scores(metrics / "scores.json")
+    per_image = tables.read_per_image(metrics / "per_image.csv", scores, page.OF_AN_IMAGE)
     results = report.Results(
-        scores=json.loads((metrics / "scores.json").read_text(encoding="utf-8")),
-        summary=summary,
-        differences=differences,
-        audit=audit,
-        doubt=doubt,
+        scores=scores,
+        summary=tables.read_summary(metrics / "summary.csv", scores),
+        differences=tables.read_differences(metrics / "differences.csv", scores),
+        audit=tables.read(metrics / "audit.csv"),
+        doubt=tables.read_of_sets(metrics / "doubt.csv", scores),
         params=params.model_dump(),
         versions=provenance.versions(),
         hashes={
@@ -35,10 +34,9 @@ def main(
         },
     )
     files.write_text(report_file, report.write(results))
-    per_image = pd.read_csv(metrics / "per_image.csv", dtype={"id": str, "group": str})
     contents = page.Contents(
         per_image=per_image,
-        history=pd.read_csv(metrics / "training.csv"),
+        history=tables.read(metrics / "training.csv", reported.HISTORY_COLUMNS),
         figures={name: (metrics / "figures" / f"{name}.png").read_bytes() for name in page.FIGURES},
         eyes=_eyes(per_image, test, predictions, results.scores["threshold"]),
     )
@@ -47,10 +45,10 @@ def main(
 
 def _eyes(per_image: pd.DataFrame, test: Path, predictions: Path, threshold: float) -> list[page.Eye]:
     """The test images that the page shows."""
-    found = {(sample.dataset, sample.id): sample for sample in samples.find(test)}
+    found = samples.named(test, page.chosen(per_image))
     return [
-        page.Eye(dataset, id_, layers.of(pictures.read(found[dataset, id_], predictions, threshold)))
-        for dataset, id_ in tqdm(page.chosen(per_image), "report", unit="photograph")
+        page.Eye(*name, layers.of(pictures.read(sample, predictions, threshold)))
+        for name, sample in tqdm(found.items(), "report", unit="photograph")
     ]
 
 

@@ -76,7 +76,8 @@ def write_project(folder: Path) -> None:
     scores = {"threshold": 0.4, "drive": {"images": 1, "fov": {"f1": 0.8, "mcc": None}}}
     (folder / "metrics" / "scores.json").write_text(json.dumps(scores))
     (folder / "metrics" / "training.csv").write_text("epoch,loss,validation_loss\n1,0.9,\n2,0.7,0.8\n")
-    (folder / "metrics" / "per_image.csv").write_text("dataset,id,group,f1,mcc\ndrive,01,a,0.8,\n")
+    rows = "dataset,id,group,observer,region,tp,fp,fn,tn,f1,mcc\ndrive,01,a,model,fov,4,1,1,9,0.8,\n"
+    (folder / "metrics" / "per_image.csv").write_text(rows)
     (folder / "metrics" / "figures" / "roc.png").write_bytes(b"chart")
     (folder / "metrics" / "report.md").write_text("# Report\n")
     (folder / "metrics" / "validation.json").write_text("{}")

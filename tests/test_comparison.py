@@ -118,22 +118,25 @@ def test_runs_that_cannot_be_paired_are_refused(tmp_path, changed, said):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "expected a table of scores, got No columns"),
+        ("", "expected the columns dataset, observer"),
         ("dataset,id\ndrive,1\n", "expected the columns observer"),
         (
             ",".join(COLUMNS) + "\n" + "drive,1,g,model,fov,1,2,3,4,.5,.5,1\n" * 2,
             "expected a row once, got drive/model/fov/1 twice",
         ),
-        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,good,.5,1\n", "expected a table of scores, got Unable"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,good,.5,1\n", "f1: expected finite numbers, got 'good'"),
         (
             ",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,.5,.5,1,9\n",
             "expected 12 cells in every row, got 13 in row 1",
         ),
         (",".join([*COLUMNS, "f1"]) + "\n", "expected each column once, got 'f1' twice"),
-        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,inf,.5,1\n", "f1: expected finite numbers, got inf"),
-        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2.5,3,4,.5,.5,1\n", "fp: expected numbers of pixels, got 2.5"),
-        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,-3,4,.5,.5,1\n", "fn: expected numbers of pixels, got -3.0"),
-        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,,.5,.5,1\n", "tn: expected numbers of pixels, got nan"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,4,inf,.5,1\n", "f1: expected finite numbers, got 'inf'"),
+        (
+            ",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2.5,3,4,.5,.5,1\n",
+            "fp: expected whole numbers .*, got '2.5'",
+        ),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,-3,4,.5,.5,1\n", "fn: expected whole numbers .*, got '-3'"),
+        (",".join(COLUMNS) + "\ndrive,1,g,model,fov,1,2,3,,.5,.5,1\n", "tn: expected whole numbers from 0, got ''"),
     ],
 )
 def test_table_that_is_none_is_named(tmp_path, content, said):

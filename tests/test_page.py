@@ -16,7 +16,8 @@ F1 = {"01": 0.8, "02": 0.7, "03": np.nan, "04": 0.75}
 
 def per_image(f1=F1, dataset="drive", second=True) -> pd.DataFrame:
     """per_image.csv of the model and, for the first image, of the second observer."""
-    rows = [{"dataset": dataset, "id": id_, "observer": "model", "f1": value} for id_, value in f1.items()]
+    named = {"dataset": dataset, "observer": "model"}
+    rows = [named | {"id": id_, "group": id_, "f1": value} for id_, value in f1.items()]
     if second:
         rows.append(rows[0] | {"observer": "second_observer", "f1": 0.6})
     return pd.DataFrame([dict.fromkeys(page.OF_AN_IMAGE, 0.5) | {"region": "fov"} | row for row in rows])
@@ -135,7 +136,7 @@ def written(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     metrics, model = write_run(folder)
     history().to_csv(metrics / "training.csv", index=False)
-    per_image().to_csv(metrics / "per_image.csv", index=False)
+    per_image().assign(tp=1, fp=0, fn=0, tn=1).to_csv(metrics / "per_image.csv", index=False)
     for name in report.FIGURES:
         samples.write_image(metrics / "figures" / f"{name}.png", np.full((300, 700, 3), 255, np.uint8))
     places = metrics, model, *write_images(folder)
@@ -154,6 +155,17 @@ def test_stage_writes_the_same_bytes_twice_and_names_every_file(written, kind):
         assert path.as_posix() in content
         assert provenance.sha256(path) in content
     assert np.__version__ in content
+
+
+@pytest.mark.parametrize("name", ["audit", "differences", "doubt", "per_image", "summary", "training"])
+def test_stage_names_a_table_that_is_cut_off(tmp_path, name):
+    metrics, model = write_run(tmp_path)
+    history().to_csv(metrics / "training.csv", index=False)
+    per_image().assign(tp=1, fp=0, fn=0, tn=1).to_csv(metrics / "per_image.csv", index=False)
+    places = metrics, model, *write_images(tmp_path), tmp_path / "report.md", tmp_path / "report.html"
+    (metrics / f"{name}.csv").write_bytes((metrics / f"{name}.csv").read_bytes()[:-12])
+    with pytest.raises(ValueError, match=rf"^{metrics}/{name}.csv: expected "):
+        stage.main(*places, load_params())
 
 
 @pytest.fixture

@@ -69,8 +69,8 @@ def scores(others=("second_observer",)):
 def summary(dataset="drive", observers=("model", "second_observer", "sato"), **changes):
     """summary.csv of one data set; `changes` replaces columns of the model's F1."""
     rows = [
-        {"dataset": dataset, "observer": observer, "region": region, "score": score, "mean": 0.8, "low": 0.7,
-         "high": 0.9, "images": 3, "groups": 2}
+        {"dataset": dataset, "observer": observer, "region": region, "score": score, "pooled": 0.8,
+         "mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "images": 3, "groups": 2}
         | (changes if (observer, score) == ("model", "f1") else {})
         for observer in observers
         for region in ("fov", "full_image")
@@ -244,22 +244,55 @@ def test_saved_figure_has_the_same_bytes_whatever_the_users_settings(tmp_path):
     assert b"atplotlib" not in (tmp_path / "one.png").read_bytes()
 
 
-def test_stage_draws_every_chart_and_example(tmp_path):
+def write_run(tmp_path) -> tuple:
+    """The folders that the stage reads and writes."""
     metrics, raw = tmp_path / "metrics", tmp_path / "test"
     metrics.mkdir(parents=True)
     history().to_csv(metrics / "training.csv", index=False)
     curve().assign(dataset="drive").to_csv(metrics / "curves.csv", index=False)
-    per_image([0.7, 0.9]).to_csv(metrics / "per_image.csv", index=False)
+    both = [per_image([0.7, 0.9]), per_image([0.8], observer="second_observer")]
+    pd.concat(both).to_csv(metrics / "per_image.csv", index=False)
     bins().assign(dataset="drive").to_csv(metrics / "reliability.csv", index=False)
     classes().assign(dataset="drive").to_csv(metrics / "doubt.csv", index=False)
-    summary().to_csv(metrics / "summary.csv", index=False)
-    (metrics / "scores.json").write_text(json.dumps(scores()))
+    summary(observers=("model", "second_observer")).to_csv(metrics / "summary.csv", index=False)
+    content = scores()
+    content["drive"]["images"], content["drive"]["second_observer"]["images"] = 2, 1
+    (metrics / "scores.json").write_text(json.dumps(content))
     image, vessels, fov = np.full((60, 80, 3), 90, np.uint8), np.eye(60, 80, dtype=bool), np.ones((60, 80), bool)
     samples.write_table(raw, [("drive", "01", "a"), ("drive", "02", "b")])
     for id_ in ("01", "02"):
         samples.write_eye(raw, "drive", samples.Eye(id_, "a", image, vessels, fov, None))
         samples.write_probability(tmp_path / "predictions" / "drive" / f"{id_}.png", vessels * 0.9)
-    folders = raw, tmp_path / "predictions", metrics, tmp_path / "examples", metrics / "figures"
+    return raw, tmp_path / "predictions", metrics, tmp_path / "examples", metrics / "figures"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scores.json", "expected JSON"),
+        *(
+            (f"{name}.csv", "expected the columns ")
+            for name in ("training", "curves", "reliability", "doubt", "summary")
+        ),
+    ],
+)
+def test_stage_names_a_file_that_is_empty_before_it_draws(tmp_path, name, said):
+    folders = write_run(tmp_path)
+    (tmp_path / "metrics" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/metrics/{name}: {said}"):
+        stage.main(*folders, Plot(dpi=30, zoom=160))
+    assert not (tmp_path / "metrics" / "figures").exists()
+
+
+def test_stage_names_the_table_without_a_photograph_that_has_scores(tmp_path):
+    folders = write_run(tmp_path)
+    samples.write_table(tmp_path / "test", [("drive", "01", "a")])
+    with pytest.raises(ValueError, match=r"test/samples\.csv: expected the photograph drive/02, of which there are sc"):
+        stage.main(*folders, Plot(dpi=30, zoom=160))
+
+
+def test_stage_draws_every_chart_and_example(tmp_path):
+    folders, metrics = write_run(tmp_path), tmp_path / "metrics"
     stage.main(*folders, Plot(dpi=30, zoom=160))
     assert {path.stem for path in (metrics / "figures").glob("*.png")} == set(report.FIGURES)
     drawn = {path.stem for path in (tmp_path / "examples").glob("*.png")}

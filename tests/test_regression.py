@@ -347,7 +347,7 @@ def none_committed() -> None:
         (lambda: Path("dvc.lock").unlink(), "dvc.lock: expected a file, found none"),
         (lambda: Path("metrics/scores.json").write_bytes(b"\xff"), "metrics/scores.json: expected UTF-8, got invalid"),
         (write("metrics/scores.json", "{"), "metrics/scores.json: expected JSON, got "),
-        (write("metrics/scores.json", "[]"), "metrics/scores.json: expected scores by test set, got []"),
+        (write("metrics/scores.json", "[]"), "metrics/scores.json: expected JSON of names and values, got []"),
         (write("metrics/scores.json", '{"drive": {"fov": {"f1": "good"}}}'), "expected a number, got 'good'"),
         (write("metrics/per_image.csv", "a,b\n"), "metrics/per_image.csv: expected the columns "),
         (write("dvc.lock", "<<<<<<< HEAD\nstages:\n"), "dvc.lock: expected YAML, got "),

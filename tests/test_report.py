@@ -211,10 +211,10 @@ def write_run(folder: Path) -> tuple[Path, Path]:
     metrics, model = folder / "metrics", folder / "data" / "model" / "model.h5"
     for name in provenance.TABLES:
         files.write_text(metrics / name, "a,b\n")
-    of_drive = '{"threshold": 0.41, "drive": {"images": 4, "sato": {"images": 4}}}'
+    of_drive = '{"threshold": 0.41, "drive": {"images": 4, "second_observer": {"images": 1}}}'
     files.write_text(metrics / "scores.json", of_drive)
-    summary(observers=("model", "sato")).to_csv(metrics / "summary.csv", index=False)
-    differences(observers=("sato",)).to_csv(metrics / "differences.csv", index=False)
+    summary(observers=("model", "second_observer")).to_csv(metrics / "summary.csv", index=False)
+    differences(observers=("second_observer",)).to_csv(metrics / "differences.csv", index=False)
     audited().to_csv(metrics / "audit.csv", index=False)
     doubted().to_csv(metrics / "doubt.csv", index=False)
     files.write_text(model, "weights")

@@ -58,6 +58,14 @@ def test_fingerprint_is_that_of_what_the_stage_depends_on(project, gather, path,
     assert gather(project).tags[runs.FINGERPRINT] == tags[1]
 
 
+@pytest.mark.parametrize("name", ["scores.json", "training.csv", "per_image.csv"])
+def test_table_that_is_cut_off_is_named(project, gather, name):
+    path = project / "metrics" / name
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match=rf"{name}: expected "):
+        gather(project)
+
+
 def test_per_image_table_is_read_with_text_ids(project, gather):
     assert isinstance(gather(project).per_image, pd.DataFrame)
     assert gather(project).per_image["id"].tolist() == ["01"]
@@ -65,7 +73,8 @@ def test_per_image_table_is_read_with_text_ids(project, gather):
 
 def test_training_is_told_by_its_weights_and_its_table(project, gather):
     before = gather(project).tags[runs.TRAINING]
-    (project / "metrics" / "scores.json").write_text("{}")
+    scores = project / "metrics" / "scores.json"
+    scores.write_text(scores.read_text().replace("0.8", "0.7"))
     assert gather(project).tags[runs.TRAINING] == before
     (project / "data" / "model.h5").write_bytes(b"other weights")
     assert gather(project).tags[runs.TRAINING] != before

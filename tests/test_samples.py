@@ -61,7 +61,7 @@ def test_row_that_is_none_is_named(tmp_path, row):
     content = row if isinstance(row, bytes) else row.encode()
     (tmp_path / samples.TABLE).write_bytes(b"dataset,id,group\n" + content + b"\n")
     with pytest.raises(
-        ValueError, match=r"samples\.csv: expected (dataset, id, group in every row|a table in UTF-8), got"
+        ValueError, match=r"samples\.csv: expected (dataset, id, group in every row|a text in UTF-8|a table), got"
     ) as caught:
         samples.find(tmp_path)
     assert type(caught.value) is ValueError
