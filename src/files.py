@@ -28,16 +28,29 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with uninterrupted(), named(path):
+    with uninterrupted():
         try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-            _sync(path.parent)
+            with named(path):
+                part.write_bytes(content)
+            publish(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a file or folder that is whole, `part`, its name: what stands at `path` is whole after a power failure, too.
+
+    The disk has all that is in it before it has the name, and the name when this returns.
+
+    Raises:
+        OSError: no space; what stood at `path` before still stands there.
+    """
+    with named(path):
+        for inner in part.rglob("*"):  # nothing below a file
+            _sync(inner)
+        _sync(part)
+        os.replace(part, path)
+        _sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -136,9 +149,9 @@ def refuse_lack_of_space(folder: Path, needed: float) -> None:
         raise OSError(f"{folder}: expected {needed:.0f} bytes free on the disk for what is to be written, got {free}")
 
 
-def _sync(folder: Path) -> None:
-    """Have the disk take the names in a folder, too."""
-    number = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Have the disk take the content of a file, or the names in a folder."""
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

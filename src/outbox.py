@@ -69,7 +69,7 @@ def keep(run: Run, experiment: str, root: Path) -> Path:
     try:
         _write(run, experiment, part)
         if not place.exists():  # it is that state, too
-            os.replace(part, place)
+            files.publish(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return place

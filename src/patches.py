@@ -4,7 +4,6 @@ An image smaller than a patch goes on at its right and lower end: NEUTRAL in ima
 """
 
 import contextlib
-import os
 import threading
 from pathlib import Path
 from tokenize import TokenError
@@ -224,7 +223,7 @@ class _ArrayFile:
             self._file.close()
 
     def publish(self) -> None:
-        os.replace(self._part, self._path)
+        files.publish(self._part, self._path)
 
     def discard(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: the first error is the one to tell

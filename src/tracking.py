@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src import handover, logged_model, versions
+from src import files, handover, logged_model, versions
 from src.quiet import (
     DATABASE_ENGINES,
     Experiment,
@@ -131,7 +131,7 @@ def _make_database(uri: str) -> None:
         part = path.with_name(f"{path.name}.part")
         part.unlink(missing_ok=True)
         mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-        os.replace(part, path)
+        files.publish(part, path)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def main(train: Path, test: Path, out: Path, section: Baselines, preparation: Pr
                 samples.write_probability(part / name / sample.dataset / f"{sample.id}.png", answer)
         files.write_text(part / "thresholds.json", json.dumps(thresholds, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(out, ignore_errors=True)
-        os.replace(part, out)
+        files.publish(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
