@@ -20,7 +20,10 @@ LARGEST_FILE = 512 * 2**20  # bytes, unpacked; the largest of the public sets is
 LARGEST_ARCHIVE = 4 * 2**30  # bytes, all members unpacked; HRF has less than 1 GB
 MOST_MEMBERS = 20_000  # the public sets have some hundred
 MOST_HEADERS = 2048 * MOST_MEMBERS  # bytes that describe the members of an archive: names, sizes, dates
-COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the first bytes
+MOST_DICTIONARY = (
+    256 * 2**20
+)  # bytes that unpacking an xz file may take; `xz -9` asks for 65 MiB, a file may ask for 4 GiB
+CHUNK = 2**16  # bytes of a packed file that are read at once
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -34,6 +37,7 @@ BROKEN = (
     struct.error,
     KeyError,  # zipfile, tarfile: no such member after all
     OverflowError,
+    MemoryError,
 )
 
 
@@ -132,7 +136,8 @@ def _broken_named(name: object, expected: str, advice: str) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of bz2 or a seek
             raise
-        raise ValueError(f"{name}: expected {expected}, got a broken one ({error}){advice}") from error
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{name}: expected {expected}, got a broken one ({reason}){advice}") from error
 
 
 def _members(path: Path) -> list[Member]:
@@ -178,6 +183,70 @@ def _tar_stream(path: Path) -> BinaryIO:
         begin = file.read(max(map(len, COMPRESSED)))
     opener = next((opener for magic, opener in COMPRESSED.items() if begin.startswith(magic)), open)
     return opener(path, "rb")
+
+
+class _Xz(io.RawIOBase):
+    """An xz file, unpacked as it is read; `lzma.open` sets no limit to the memory that the file asks for."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._begin()
+
+    def _begin(self) -> None:
+        self._file.seek(0)
+        self._decoder, self._place = lzma.LZMADecompressor(memlimit=MOST_DICTIONARY), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self._next(len(buffer))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("seek from elsewhere than the beginning")
+        if offset < self._place:
+            self._begin()
+        while self._place < offset and self.read(min(CHUNK, offset - self._place)):
+            pass
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _next(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        data = b""
+        while not data:
+            packed = b""
+            if self._decoder.eof:  # of a stream, which another may follow
+                packed = (self._decoder.unused_data or self._file.read(CHUNK)).lstrip(b"\0")
+                if not packed:
+                    return b""
+                self._decoder = lzma.LZMADecompressor(memlimit=MOST_DICTIONARY)
+            elif self._decoder.needs_input:
+                packed = self._file.read(CHUNK)
+                if not packed:
+                    raise EOFError("it ends before its end is marked")
+            data = self._decoder.decompress(packed, size)
+        return data
+
+
+COMPRESSED = {  # by the first bytes
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lambda path, mode: io.BufferedReader(_Xz(path)),
+}
 
 
 class _Headers:

@@ -1,9 +1,13 @@
+import bz2
 import contextlib
 import gzip
 import io
+import lzma
 import struct
 import tarfile
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 
 from src import archives
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def tar_bytes(form: int = tarfile.PAX_FORMAT, **members: bytes) -> bytes:
@@ -48,13 +52,24 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
+TWO = tar_bytes(a=b"one", b=b"two")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.tar", tar_bytes(a=b"one", b=b"two")),
-        ("a.tar.gz", gzip.compress(tar_bytes(a=b"one", b=b"two"))),
-        ("a.tar", gzip.compress(tar_bytes(a=b"one", b=b"two"))),  # the suffix is wrong
+        ("a.tar", TWO),
+        ("a.tar.gz", gzip.compress(TWO)),
+        ("a.tar", gzip.compress(TWO)),  # the suffix is wrong
         ("a.tgz", tar_bytes(tarfile.GNU_FORMAT, a=b"one", b=b"two")),
+        ("a.tar.bz2", bz2.compress(TWO)),
+        ("a.tar.xz", lzma.compress(TWO)),
+        ("a.tar.xz", lzma.compress(TWO, preset=9)),
+        (
+            "a.tar.xz",
+            b"".join(map(lzma.compress, (TWO[:700], TWO[700:]))),
+        ),
+        ("a.tar.xz", lzma.compress(TWO) + bytes(8)),  # padded
         ("a.zip", zip_bytes(a=b"one", b=b"two")),
     ],
 )
@@ -131,6 +146,56 @@ def test_file_and_folder_of_one_name_are_refused(tmp_path):
         archives.read(archives.files(path)[0][1])
 
 
+PACK = {"a.tar.gz": gzip.compress, "a.tar.bz2": bz2.compress, "a.tar.xz": lzma.compress}
+
+
+@pytest.mark.parametrize("name", PACK)
+def test_members_are_read_in_any_order(tmp_path, name):
+    members = {f"m{n}": bytes([n]) * 70_000 for n in range(3)}
+    found = archives.files(put(tmp_path / name, PACK[name](tar_bytes(**members))))
+    assert [archives.read(file)[:1] for _, file in reversed(found)] == [b"\x02", b"\x01", b"\x00"]
+
+
+@pytest.mark.parametrize("name", PACK)
+def test_bomb_is_refused_at_the_limit_and_takes_little_memory(tmp_path, monkeypatch, name):
+    path = put(tmp_path / name, PACK[name](tar_bytes(a=bytes(2**26))))
+    assert path.stat().st_size < 2**18
+    ((_, file),) = archives.files(path)
+    monkeypatch.setattr(archives, "LARGEST_FILE", 2**20)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=rf"^{path}/é/a.png: expected at most {2**20} bytes, got more$"):
+        archives.read(file)
+    monkeypatch.setattr(archives, "LARGEST_ARCHIVE", 2**25)
+    with pytest.raises(ValueError, match=rf"^{path}: expected at most {2**25} bytes unpacked, got more$"):
+        archives.files(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**25  # half of what is packed; of it, a dictionary of 8 MiB
+
+
+def test_xz_that_asks_for_more_memory_than_it_may_have_is_refused(tmp_path):
+    content = bytearray(lzma.compress(tar_bytes(a=b"one")))
+    begin, end = 12, 12 + 4 * (content[12] + 1)  # of the header of the first block
+    content[content.index(b"\x21\x01", begin) + 2] = 40  # the largest dictionary, 4 GiB
+    content[end - 4 : end] = struct.pack("<I", zlib.crc32(content[begin : end - 4]))
+    path = put(tmp_path / "a.tar.xz", bytes(content))
+    with pytest.raises(ValueError, match=rf"^{path}: expected a whole .* archive, got a broken one \(Memory usage"):
+        archives.files(path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), EOFError("end"), lzma.LZMAError("bad"), zlib.error("bad")])
+def test_what_unpacking_raises_is_a_sentence_with_a_reason(tmp_path, monkeypatch, error):
+    def broken(path: Path, mode: str) -> None:
+        raise error
+
+    monkeypatch.setitem(archives.COMPRESSED, b"BZh", broken)
+    path = put(tmp_path / "a.tar.bz2", bz2.compress(b""))
+    with pytest.raises(
+        ValueError, match=rf"^{path}: expected a whole zip or .*, got a broken one \((MemoryError|end|bad)\)"
+    ):
+        archives.files(path)
+
+
 def test_name_of_two_lines_is_said_in_one():
     assert str(archives.File(Path("a.zip"), "x\ny")) == r"a.zip/'x\ny'"
 
@@ -146,13 +211,13 @@ def test_large_file_on_disk_is_refused_before_it_is_read(tmp_path, monkeypatch):
 
 @QUICK
 @given(
-    name=st.sampled_from(["a.tar", "a.tar.gz", "a.zip"]),
+    name=st.sampled_from(["a.tar", "a.zip", *PACK]),
     places=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
     length=st.floats(0, 1),
 )
 def test_damaged_archive_is_read_or_refused_by_name(tmp_path, name, places, length):
     whole = {"a.tar": tar_bytes(a=b"one" * 99), "a.zip": zip_bytes(a=b"one" * 99)}
-    content = bytearray(whole.get(name, gzip.compress(whole["a.tar"])))
+    content = bytearray(whole[name] if name in whole else PACK[name](whole["a.tar"]))
     for place, value in places:
         content[int(place * len(content))] = value
     path = put(tmp_path / name, bytes(content[: round(length * len(content)) if length > 0.2 else None]))
