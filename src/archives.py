@@ -20,9 +20,7 @@ LARGEST_FILE = 512 * 2**20  # bytes, unpacked; the largest of the public sets is
 LARGEST_ARCHIVE = 4 * 2**30  # bytes, all members unpacked; HRF has less than 1 GB
 MOST_MEMBERS = 20_000  # the public sets have some hundred
 MOST_HEADERS = 2048 * MOST_MEMBERS  # bytes that describe the members of an archive: names, sizes, dates
-MOST_DICTIONARY = (
-    256 * 2**20
-)  # bytes that unpacking an xz file may take; `xz -9` asks for 65 MiB, a file may ask for 4 GiB
+MOST_DICTIONARY = 256 * 2**20  # bytes of memory to unpack an xz file; `xz -9` needs 65 MiB, a file may ask for 4 GiB
 CHUNK = 2**16  # bytes of a packed file that are read at once
 BROKEN = (
     zipfile.BadZipFile,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src import folder, likeness, samples
+from src import alignment, folder, likeness, samples
 from src.samples import Sample
 
 COLUMNS = (  # sizes are width x height, the smallest and the largest by their number of pixels
@@ -24,7 +24,10 @@ NAMED = 3  # pairs that the error of a leak names
 
 
 class Inspected(NamedTuple):
-    """What the audit keeps of a photograph: shares of the picture, and its signature, see `likeness`."""
+    """What the audit keeps of a photograph: shares of the picture, its signature, see `likeness`, and how truth fits.
+
+    `fit` is None where the truth is empty.
+    """
 
     subset: str
     sample: Sample
@@ -33,6 +36,7 @@ class Inspected(NamedTuple):
     fov_share: float
     second_observer: bool
     signature: np.ndarray
+    fit: alignment.Fit | None
 
 
 class Report(NamedTuple):
@@ -54,7 +58,7 @@ def run(root: Path, subsets: Iterable[str]) -> Report:
     refuse_repeated(found)
     inspected = [inspect(subset, sample) for subset, sample in found]
     refuse_leaks(inspected)
-    return Report(table(inspected), [warning for one in inspected for warning in implausible(one)])
+    return Report(table(inspected), [said for one in inspected for said in (*implausible(one), *misplaced(one))])
 
 
 def refuse_repeated(found: Iterable[tuple[str, Sample]]) -> None:
@@ -82,9 +86,9 @@ def inspect(subset: str, sample: Sample) -> Inspected:
     if subset == "train" and not truth.any():
         raise ValueError(f"{_name(subset, sample, 'truth')}: expected vessels to train on, got an empty picture")
     folder.refuse_inverted(Path(_name(subset, sample, "truth")), truth, fov)
-    return Inspected(
-        subset, sample, image.shape[:2], float(truth.mean()), float(fov.mean()), second, likeness.signature(image, fov)
-    )
+    shares = float(truth.mean()), float(fov.mean())
+    known = likeness.signature(image, fov), alignment.fit(image, truth, fov)
+    return Inspected(subset, sample, image.shape[:2], *shares, second, *known)
 
 
 def implausible(one: Inspected) -> Iterator[str]:
@@ -96,6 +100,18 @@ def implausible(one: Inspected) -> Iterator[str]:
         if not least <= share <= most:
             name = _name(one.subset, one.sample, kind)
             yield f"{name}: expected {thing} in {least:.0%} to {most:.0%} of the picture, got {share:.2%}"
+
+
+def misplaced(one: Inspected) -> Iterator[str]:
+    """A sentence for a truth that does not lie on the vessels of its photograph."""
+    fit = one.fit
+    if fit is None or fit.is_good():
+        return
+    expected = f"{_name(one.subset, one.sample, 'truth')}: expected vessels drawn where the photograph is dark, got a"
+    if fit.best < alignment.LEAST_CONTRAST:
+        yield f"{expected} drawing that fits nowhere nearby (flipped, turned, or of another photograph?)"
+    else:
+        yield f"{expected} drawing that fits better {fit.right:+.0f} pixels to the right and {fit.down:+.0f} down"
 
 
 def table(inspected: Iterable[Inspected]) -> list[tuple]:

@@ -16,6 +16,10 @@ DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes of Pillow whose greys h
 MIDDLE = 127  # a drawing's pixel above it is set; drawings hold 0/255, 3/253 (DRIVE) or greys (RBV)
 COLOURED = 48  # levels between the channels of a pixel; DRIVE's palette has 2, JPEG some more
 DOUBTFUL = (32, 223)  # a third level between these is neither black nor white
+# A third level that JPEG has blurred lies mostly in the inner range and fills squares of 2x2; the greys of borders that
+# were resized lie in both ranges, or are narrower. See tests/test_decode.py.
+INNER, OUTER = (96, 161), (40, 217)
+THIRD_LEVEL = (0.7, 0.03)  # least share in the inner range of that in the outer, and of squares in what is not black
 BROKEN = (
     OSError,
     SyntaxError,
@@ -59,6 +63,7 @@ def drawing(content: bytes, name: str, upright: bool = False) -> np.ndarray:
     found = np.flatnonzero(np.bincount(grey.ravel(), minlength=256))
     if len(found) == 3 and DOUBTFUL[0] <= found[1] <= DOUBTFUL[1]:
         raise ValueError(f"{name}: expected a drawing in 0 and 255, got one in {found[0]}, {found[1]} and {found[2]}")
+    _refuse_third_level(grey, name)
     return grey > MIDDLE
 
 
@@ -77,6 +82,18 @@ def _refuse_coloured(picture: Image.Image, name: str) -> None:
     spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
     if spread > COLOURED:
         raise ValueError(f"{name}: expected a drawing in black and white, got a coloured one")
+
+
+def _refuse_third_level(grey: np.ndarray, name: str) -> None:
+    """Refuse a drawing of which a part is middle grey, such as vessels that are uncertain, also after JPEG."""
+    middle, between = (((grey >= least) & (grey < end)) for least, end in (INNER, OUTER))
+    squares = np.count_nonzero(middle[1:, 1:] & middle[:-1, 1:] & middle[1:, :-1] & middle[:-1, :-1])
+    inner, outer, bright = map(np.count_nonzero, (middle, between, grey >= OUTER[0]))
+    if inner > THIRD_LEVEL[0] * outer and squares > THIRD_LEVEL[1] * bright:
+        raise ValueError(
+            f"{name}: expected a drawing in 0 and 255, got one in which {inner / bright:.0%} of what is not black are "
+            f"grey, {INNER[0]} to {INNER[1] - 1}"
+        )
 
 
 def _levels(picture: Image.Image, name: str, mode: str) -> np.ndarray:

@@ -16,11 +16,12 @@ def disc(radius: float, size: tuple[int, int] = (100, 100)) -> np.ndarray:
 
 
 def drawn(number: int, size: tuple[int, int] = (100, 100), vessels: int = 6) -> Eye:
-    """Noise, another for each number, in a disc of radius 40, with `vessels` rows of 60 pixels in the truth."""
-    grey = np.random.default_rng(number).integers(40, 220, size, np.uint8)
+    """Noise, another for each number, in a disc of radius 40, with `vessels` dark rows of 60 pixels in the truth."""
+    rng = np.random.default_rng(number)
+    grey = cv2.GaussianBlur(rng.integers(80, 220, size, np.uint8), (0, 0), 1)
     truth = np.zeros(size, bool)
-    truth[45 : 45 + vessels, 20:80] = True
-    image = np.repeat(cv2.GaussianBlur(grey, (0, 0), 1)[..., None], 3, axis=2)
+    truth[rng.choice(np.arange(20, 80, 3), vessels, replace=False), 20:80] = True
+    image = np.repeat((grey - 50 * truth.astype(np.uint8))[..., None], 3, axis=2)
     field = disc(40, size)
     return Eye(str(number), f"person {number}", image * field[..., None], truth, field, None)
 
@@ -79,8 +80,25 @@ def test_table_is_as_counted_by_hand(tmp_path):
 )
 def test_implausible_share_is_told_not_refused(tmp_path, change, warning):
     put(tmp_path, test=[drawn(1)._replace(**change), drawn(2)])
-    (told,) = audit.run(tmp_path, ["test"]).warnings
+    (told,) = [said for said in audit.run(tmp_path, ["test"]).warnings if "photograph is dark" not in said]
     assert re.match(warning, told)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda truth: np.roll(truth, (8, -10), (0, 1)), r"fits better \+10 pixels to the right and -8 down"),
+        (lambda truth: truth[::-1], r"fits nowhere nearby \(flipped"),
+        (lambda truth: truth[:, ::-1], r"fits nowhere nearby \(flipped"),
+    ],
+)
+def test_truth_that_lies_beside_its_vessels_is_told_by_name(tmp_path, change, said):
+    eye = Eye("1", "1", *phantom.draw(1, 0, 300, 320), None)
+    put(tmp_path, train=[eye._replace(truth=np.ascontiguousarray(change(eye.truth)))])
+    (told,) = audit.run(tmp_path, ["train"]).warnings
+    assert re.match(
+        rf"train/folder/truth/1\.png: expected vessels drawn where .* dark, got a drawing that {said}", told
+    )
 
 
 def test_phantoms_are_plausible(tmp_path):

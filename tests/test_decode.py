@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,16 @@ from src import decode
 GREY = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (20, 1))
 COLOUR = np.stack([GREY, GREY // 2, GREY // 4], axis=2)
 LINES = np.where(GREY > 127, np.uint8(255), np.uint8(0))
+
+
+def vessels(seed: int) -> np.ndarray:
+    """Lines of one to six pixels in all directions, (H, W) bool, over the whole picture."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((160, 200), np.uint8)
+    for end in range(10, 200, 12):
+        points = (end, 0), (int(np.clip(end + rng.integers(-60, 60), 0, 199)), 159)
+        cv2.line(picture, *points, 1, int(rng.integers(1, 7)))
+    return picture > 0
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -108,6 +119,26 @@ def test_drawing_of_three_levels_is_refused_and_of_many_taken():
     with pytest.raises(ValueError, match=r"^a: expected a drawing in 0 and 255, got one in 0, 128 and 255$"):
         decode.drawing(saved(Image.fromarray(three), "PNG"), "a")
     assert np.array_equal(decode.drawing(saved(Image.fromarray(GREY), "PNG"), "a"), GREY > 127)
+
+
+@settings(max_examples=60, deadline=None)
+@given(quality=st.integers(75, 100), middle=st.integers(120, 136), seed=st.integers(0, 2**16), part=st.floats(0.2, 0.8))
+def test_drawing_of_three_levels_in_a_jpeg_is_refused(quality, middle, seed, part):
+    lines = vessels(seed)
+    three = np.where(lines, np.uint8(255), np.uint8(0))
+    three[:, : round(part * lines.shape[1])][lines[:, : round(part * lines.shape[1])]] = middle
+    with pytest.raises(
+        ValueError, match=r"^a: expected a drawing in 0 and 255, got one in which \d+% of what is not bl"
+    ):
+        decode.drawing(saved(Image.fromarray(three), "JPEG", quality=quality), "a")
+
+
+@settings(max_examples=60, deadline=None)
+@given(quality=st.integers(30, 100), seed=st.integers(0, 2**16), scale=st.floats(0.3, 2), kind=st.integers(0, 3))
+def test_drawing_of_two_levels_in_a_resized_jpeg_is_read(quality, seed, scale, kind):
+    lines = vessels(seed).astype(np.uint8) * 255
+    resized = cv2.resize(lines, None, fx=scale, fy=scale, interpolation=kind)  # nearest, linear, cubic, area
+    decode.drawing(saved(Image.fromarray(resized), "JPEG", quality=quality), "a")
 
 
 WHOLE = {
