@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src import fundus, strokes, vessels
+from src import fundus, strokes, twigs, vessels
 from src.vessels import FOV_RADIUS, Anatomy
 
 LEAST_SIZE = 96  # pixels; below it no vessel but the trunks is a pixel wide
@@ -25,6 +25,7 @@ DISC_ABOVE_FOVEA = (0.02, 0.18)  # radians
 DISC_CENTRED_ZOOM = (1.15, 1.35)  # CHASE_DB1 shows 30 degrees
 VESSEL_SHARE = (0.099, 0.011)  # of the FOV: mean, standard deviation; DRIVE .126, CHASE_DB1 .10
 VESSEL_SHARE_LIMITS = (0.080, 0.125)
+WIDE = (0.55, 0.80)  # share of that area that all but the twigs take
 ABSORPTION = ((0.28, 0.50), (0.76, 1.18), (0.72, 1.02))  # in red, green, blue; ratios seen in DRIVE
 DISC_DENSITY = 0.6  # vessels on the bright disc look darker by so much
 SHEEN = 0.3  # share of eyes with reflexes beside vessels; seen in DRIVE 37
@@ -59,8 +60,7 @@ def draw(seed: int, index: int, height: int, width: int) -> Phantom:
     anatomy = _anatomy(rng)
     size = (height / scale, width / scale)
     share = np.clip(rng.normal(*VESSEL_SHARE), *VESSEL_SHARE_LIMITS)
-    tree = vessels.grow(rng, anatomy, share * np.pi * FOV_RADIUS**2)
-    layers = strokes.layers(tree, size)
+    layers = strokes.layers(_vessels(rng, anatomy, share * np.pi * FOV_RADIUS**2), size)
     eye = _resize(_eye(rng, anatomy, layers, size), height, width)
     fov = _fov(rng, scale, height, width)
     truth = (_resize(layers.cover, height, width) > 127) & fov
@@ -80,6 +80,12 @@ def _anatomy(rng: np.random.Generator) -> Anatomy:
         fovea = complex(rng.uniform(-30, 30), rng.uniform(-20, 25))
         disc = fovea - zoom * rng.uniform(*DISC_TO_FOVEA) * complex(side * np.cos(tilt), np.sin(tilt))
     return Anatomy(disc, fovea, zoom * rng.uniform(*DISC_RADIUS), zoom)
+
+
+def _vessels(rng: np.random.Generator, anatomy: Anatomy, area: float) -> list[vessels.Vessel]:
+    """A tree that covers `area` square reference pixels: its wide vessels, then the twigs between them."""
+    wide = vessels.grow(rng, anatomy, rng.uniform(*WIDE) * area)
+    return wide + twigs.fill(rng, anatomy, wide, area - sum(map(vessels.covered, wide)))
 
 
 def _eye(rng: np.random.Generator, anatomy: Anatomy, layers: strokes.Layers, size: tuple[float, float]) -> np.ndarray:

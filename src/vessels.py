@@ -19,19 +19,20 @@ ARTERY_TO_VEIN = (0.70, 0.85)  # ratio of calibres, about 2:3 to 4:5 in healthy 
 LEAST_RADIUS = 0.55  # thinnest vessel that DRIVE's first observer draws: about one pixel
 TAPER = 0.0008  # share of the radius lost per reference pixel
 ARCADE_HEIGHT = (0.70, 0.95)  # arcade above or below the fovea / distance of disc and fovea; seen in DRIVE
-PAIR_GAP = (0.04, 0.12)  # half the distance of artery and vein of a pair / arcade height
+PAIR_GAP = (0.04, 0.18)  # half the distance of artery and vein of a pair / arcade height
 NASAL_HEIGHT = (0.45, 0.9)  # the same for the parabolas on the nasal side, which are straighter
 NASAL_CALIBRE = (0.50, 0.75)  # nasal trunks against temporal ones
 TWIG_RADIUS = (0.8, 1.25)  # vessels that leave the disc on their own, towards the macula or the nose
 AVASCULAR = (0.10, 0.16)  # radius without visible vessels around the fovea / distance of disc and fovea
 STEP = 3.0
-FLOW = 0.6  # pull on twigs, towards the fovea inside the arcades and away from the disc outside
+FLOW = 0.3  # pull on twigs, towards the fovea inside the arcades and away from the disc outside
 SPACING = (18.0, 55.0)  # length between branchings of one vessel
 SMALLER_TO_LARGER = (0.2, 0.85)  # radii of the two daughters
 BARE = 1.25  # no branching nearer to the disc / radius of the disc
 TWIG_LENGTH = (45.0, 230.0)
 TURN_MEMORY = 0.78  # of the turning rate from one step to the next: bends about 14 pixels long
 TORTUOSITY = (0.022, 0.055)  # radians a step, of the noise in the turning rate
+DARKNESS = (0.85, 1.15)  # of a vessel against others of its width
 FADE = 4  # points over which a free end fades
 CELL = 3.0  # of the map of occupied ground
 LOOK_AHEAD = 9.0
@@ -124,13 +125,18 @@ def grow(rng: np.random.Generator, anatomy: Anatomy, area: float) -> list[Vessel
     ground = Ground(anatomy)
     for tip in _roots(rng, anatomy):
         ground.push(tip)
-    vessels, covered = [], 0.0
-    while ground.queue and covered < area:
+    vessels = []
+    while ground.queue and area > 0:
         vessel = _run(rng, ground, heapq.heappop(ground.queue)[2], len(vessels) + 1)
         vessels.append(vessel)
-        inside = np.abs(vessel.points) < FOV_RADIUS
-        covered += float(2 * STEP * vessel.radius[inside].sum())
+        area -= covered(vessel)
     return vessels
+
+
+def covered(vessel: Vessel) -> float:
+    """Area of a vessel inside the FOV, in square reference pixels."""
+    length = np.abs(np.diff(vessel.points))
+    return float(2 * (length * vessel.radius[1:])[np.abs(vessel.points[1:]) < FOV_RADIUS].sum())
 
 
 def _roots(rng: np.random.Generator, anatomy: Anatomy) -> list[Tip]:
@@ -213,7 +219,7 @@ def _run(rng: np.random.Generator, ground: Ground, tip: Tip, number: int) -> Ves
             radius, heading, grown = _branch(rng, ground, tip, point, heading, radius, number)
             to_branch = travelled + anatomy.zoom * rng.uniform(*SPACING) * (1.0 if grown else 0.3)
             forked = len(points) if grown else forked
-    return Vessel(np.array(points), np.array(radii), _darkness(rng, len(points), forked), tip.artery)
+    return Vessel(np.array(points), np.array(radii), darkness(rng, len(points), forked), tip.artery)
 
 
 def _blocked(ground: Ground, tip: Tip, point: complex, heading: float, number: int) -> bool:
@@ -245,8 +251,8 @@ def _branch(
     return larger, heading - side * bend, True
 
 
-def _darkness(rng: np.random.Generator, count: int, forked: int) -> np.ndarray:
+def darkness(rng: np.random.Generator, count: int, forked: int) -> np.ndarray:
     """Darkness (count,) along a vessel: its end fades, but not before its last fork at point `forked`."""
     index = np.arange(count)
     fading = np.where(index < forked, 1.0, np.clip((count - index) / FADE, 0, 1))
-    return rng.uniform(0.85, 1.15) * fading
+    return rng.uniform(*DARKNESS) * fading

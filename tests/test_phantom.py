@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src import fundus, phantom, strokes, vessels
+from src import fundus, phantom, strokes, twigs, vessels
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 1
+AREA = 0.02 * np.pi * vessels.FOV_RADIUS**2
 
 
 def digest(drawn: phantom.Phantom) -> str:
@@ -159,7 +160,7 @@ def anatomy() -> vessels.Anatomy:
 @pytest.fixture
 def tree(anatomy) -> list[vessels.Vessel]:
     """Its vessels."""
-    return vessels.grow(np.random.default_rng(5), anatomy, 0.1 * np.pi * vessels.FOV_RADIUS**2)
+    return vessels.grow(np.random.default_rng(5), anatomy, 0.08 * np.pi * vessels.FOV_RADIUS**2)
 
 
 def test_vessels_only_get_thinner(tree):
@@ -187,6 +188,48 @@ def test_arcades_pass_above_and_below_the_fovea(tree, anatomy):
     across = (points[np.abs(points.real - anatomy.fovea.real) < 10] - anatomy.fovea).imag
     assert across.min() < -100
     assert across.max() > 100
+
+
+@pytest.fixture
+def grown(anatomy, tree) -> list[vessels.Vessel]:
+    """The twigs between them."""
+    return twigs.fill(np.random.default_rng(6), anatomy, tree, AREA)
+
+
+def test_twigs_cover_the_area(grown):
+    assert AREA <= sum(map(vessels.covered, grown)) < 1.1 * AREA
+
+
+def test_no_twig_grows_without_area(anatomy, tree):
+    assert twigs.fill(np.random.default_rng(6), anatomy, tree, 0.0) == []
+
+
+def test_twigs_only_get_thinner(grown):
+    assert all((np.diff(twig.radius) < 0).all() for twig in grown)
+
+
+def test_twigs_spare_the_fovea(grown, anatomy):
+    nearest = min(np.abs(twig.points - anatomy.fovea).min() for twig in grown)
+    assert nearest > vessels.AVASCULAR[0] * abs(anatomy.fovea - anatomy.disc)
+
+
+def test_every_twig_leaves_a_wider_vessel_of_its_kind(tree, grown):
+    for index, twig in enumerate(grown):
+        kin = [vessel for vessel in [*tree, *grown[:index]] if vessel.artery == twig.artery]
+        away = np.abs(np.concatenate([vessel.points for vessel in kin]) - twig.points[0])
+        radius = np.concatenate([vessel.radius for vessel in kin])
+        assert away.min() < 0.01
+        assert radius[away < 0.01].max() > twig.radius[0]
+
+
+def test_twigs_fill_the_emptiest_ground(tree, grown):
+    grid = np.add.outer(1j * np.arange(-180, 181, 20), np.arange(-180, 181, 20)).ravel()
+
+    def gap(drawn: list[vessels.Vessel]) -> float:
+        points = np.concatenate([vessel.points for vessel in drawn])
+        return np.quantile(np.abs(points - grid[:, None]).min(axis=1), 0.95)
+
+    assert gap([*tree, *grown]) < 0.7 * gap(tree)
 
 
 def test_crossing_vessels_are_darker_than_each():

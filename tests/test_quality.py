@@ -12,7 +12,7 @@ def blurred(image: np.ndarray) -> np.ndarray:
 
 
 def dark(image: np.ndarray) -> np.ndarray:
-    return image // 3
+    return image // 4
 
 
 def grey(image: np.ndarray) -> np.ndarray:
