@@ -47,10 +47,10 @@ def fill(rng: np.random.Generator, anatomy: Anatomy, trunks: list[Vessel], area:
     return twigs
 
 
-def _joined(vessels: list[Vessel]) -> Tree:
-    points = np.concatenate([vessel.points for vessel in vessels]).astype(np.complex64)
-    radius = np.concatenate([vessel.radius for vessel in vessels])
-    return Tree(points, radius, np.concatenate([np.full(len(vessel.points), vessel.artery) for vessel in vessels]))
+def _joined(parts: list[Vessel]) -> Tree:
+    points = np.concatenate([vessel.points for vessel in parts]).astype(np.complex64)
+    radius = np.concatenate([vessel.radius for vessel in parts])
+    return Tree(points, radius, np.concatenate([np.full(len(vessel.points), vessel.artery) for vessel in parts]))
 
 
 def _twig(rng: np.random.Generator, anatomy: Anatomy, tree: Tree, avascular: float) -> Vessel | None:
