@@ -7,14 +7,18 @@ limits on archives are lowered, so that bombs are small and thousands of cases t
 """
 
 import argparse
+import bz2
 import copy
+import enum
 import gzip
 import io
 import json
+import lzma
 import multiprocessing
 import random
 import re
 import resource
+import shutil
 import signal
 import struct
 import sys
@@ -162,7 +166,7 @@ def _name(rng: random.Random) -> str:
 
 
 def tar_file(rng: random.Random, folder: Path) -> None:
-    """A tar: links, devices, names outside, damage, long-name, header and size bombs."""
+    """A tar, packed or not: links, devices, names outside, damage, long-name, header, size and dictionary bombs."""
     types = (tarfile.REGTYPE,) * 6 + (
         tarfile.SYMTYPE,
         tarfile.LNKTYPE,
@@ -177,13 +181,13 @@ def tar_file(rng: random.Random, folder: Path) -> None:
         members.append((info, rng.randbytes(rng.randrange(2000))))
     form = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
     content = _tar_bytes(members, form)
-    trick = rng.randrange(12)
+    pack, trick = rng.choice(PACKERS), rng.randrange(14)
     if trick < 6:
         content = damaged(rng, content)
     elif trick == 6:  # a name of 300 MB, a few kilobytes when compressed
         info = tarfile.TarInfo("././@LongLink")
         info.type, info.size = rng.choice((tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE)), 300 * 2**20
-        content = gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(2**20))
+        content = pack(info.tobuf(tarfile.GNU_FORMAT) + bytes(2**20))
     elif trick == 7:  # members without end
         content = info_of("m").tobuf() * 300 + bytes(1024)
     elif trick == 8:  # a size that leads back to where it was
@@ -200,9 +204,25 @@ def tar_file(rng: random.Random, folder: Path) -> None:
         info = tarfile.TarInfo("p")
         info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999999"}
         content = _tar_bytes([(info, b"9999999999\n" * 40)], tarfile.PAX_FORMAT)
-    if rng.random() < 0.4 and trick != 6:
-        content = damaged(rng, gzip.compress(content)) if rng.random() < 0.5 else gzip.compress(content)
+    elif trick == 11:  # a bomb: 64 MB in some kilobytes
+        content = pack(_tar_bytes([(info_of("q"), bytes(2**26))], form))
+    elif trick == 12:  # more memory than there is, to unpack it
+        content = asking(rng.randrange(30, 41), lzma.compress(content))
+    if rng.random() < 0.6 and trick not in (6, 11, 12):
+        content = damaged(rng, pack(content)) if rng.random() < 0.5 else pack(content)
     _list_and_read(folder / rng.choice(("a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz")), content)
+
+
+PACKERS = (gzip.compress, bz2.compress, lzma.compress)
+
+
+def asking(size: int, content: bytes) -> bytes:
+    """An xz file whose head asks for a dictionary of that size, 2**(size / 2 + 12) bytes; 40 is 4 GiB."""
+    value, begin = bytearray(content), 12  # of the header of the first block
+    end = begin + 4 * (value[begin] + 1)
+    value[value.index(b"\x21\x01", begin) + 2] = size
+    value[end - 4 : end] = struct.pack("<I", zlib.crc32(value[begin : end - 4]))
+    return bytes(value)
 
 
 def info_of(name: str) -> tarfile.TarInfo:
@@ -330,58 +350,80 @@ def photograph(rng: random.Random, folder: Path) -> None:
     expect(field.shape == sent.shape[:2] and field.any(), "field of view")
 
 
-def _truth(rng: random.Random, lines: np.ndarray) -> tuple[bytes, bool]:
-    """A drawing in a file, and whether what is meant is plain."""
+class Due(enum.Enum):
+    """What is due to a truth."""
+
+    TAKEN = enum.auto()
+    TOLD = enum.auto()  # taken with a warning
+    REFUSED = enum.auto()
+
+
+def _truth(rng: random.Random, lines: np.ndarray) -> tuple[bytes, Due]:
+    """A drawing in a file, and what is due to it."""
     grey = Image.fromarray(lines.astype(np.uint8) * 255)
-    match rng.randrange(11):
+    match rng.randrange(15):
         case 0:
             three = np.where(lines, 255, np.where(np.roll(lines, 2, 0), 128, 0)).astype(np.uint8)
-            return _saved(Image.fromarray(three), "PNG"), False
+            return _saved(Image.fromarray(three), "PNG"), Due.REFUSED
         case 1:
-            return _saved(Image.fromarray(~np.asarray(grey)), "PNG"), False
+            return _saved(Image.fromarray(~np.asarray(grey)), "PNG"), Due.REFUSED
         case 2:
-            return _saved(Image.fromarray(lines.astype(np.uint8)), "PNG"), False
+            return _saved(Image.fromarray(lines.astype(np.uint8)), "PNG"), Due.REFUSED
         case 3:  # arteries red, veins blue
             colour = np.zeros((*lines.shape, 3), np.uint8)
             colour[..., rng.choice((0, 2))] = lines * 255
-            return _saved(Image.fromarray(colour), "PNG"), False
+            return _saved(Image.fromarray(colour), "PNG"), Due.REFUSED
         case 4:
-            return _saved(grey.resize((SIDE + 1, SIDE)), "PNG"), False
+            return _saved(grey.resize((SIDE + 1, SIDE)), "PNG"), Due.REFUSED
         case 5:
-            return damaged(rng, _saved(grey, "PNG")), True
+            return damaged(rng, _saved(grey, "PNG")), Due.TAKEN
         case 6:
-            return _saved(grey.convert(rng.choice(("RGB", "RGBA", "P", "1", "LA"))), "PNG"), True
+            return _saved(grey.convert(rng.choice(("RGB", "RGBA", "P", "1", "LA"))), "PNG"), Due.TAKEN
         case 7:
-            return _saved(grey, "GIF"), True
+            return _saved(grey, "GIF"), Due.TAKEN
         case 8:
-            return _saved(Image.fromarray(lines.astype(np.uint16) * 65535), "TIFF"), True
+            return _saved(Image.fromarray(lines.astype(np.uint16) * 65535), "TIFF"), Due.TAKEN
         case 9:
-            return _saved(grey, "TIFF", save_all=True, append_images=[grey.rotate(90)]), True
+            return _saved(grey, "TIFF", save_all=True, append_images=[grey.rotate(90)]), Due.TAKEN
+        case 10:
+            return _saved(Image.fromarray(np.zeros_like(grey)), rng.choice(("PNG", "JPEG"))), Due.TOLD
+        case 11:  # half of the distance between two lines
+            return _saved(Image.fromarray(np.roll(grey, rng.choice((-10, 10)), 1)), "PNG"), Due.TOLD
+        case 12:
+            third = np.where(np.arange(SIDE) < SIDE // 2, rng.randrange(120, 137), 255) * lines
+            quality = rng.randrange(75, 101)
+            return _saved(Image.fromarray(third.astype(np.uint8)), "JPEG", quality=quality), Due.REFUSED
+        case 13:
+            return _saved(Image.fromarray(~np.asarray(grey)), "JPEG", quality=rng.randrange(50, 101)), Due.REFUSED
         case _:
-            return _saved(grey, rng.choice(("PNG", "BMP", "TIFF", "PPM"))), True
+            return _saved(grey, rng.choice(("PNG", "BMP", "TIFF", "PPM"))), Due.TAKEN
 
 
 def folder_set(rng: random.Random, folder: Path) -> None:
     """A user's folder with photographs and truths, one of them odd; read as stage download does, and audited."""
     from src import audit, datasets, download, samples
 
-    own, meant, plain = folder / "own", {}, True
+    own, meant, due = folder / "own", {}, Due.TAKEN
     for name in ("a", "b"):
         image, lines = drawn(rng)
-        content, sure = _truth(rng, lines) if name == "b" else (_saved(Image.fromarray(lines), "PNG"), True)
+        content = _saved(Image.fromarray(lines), "PNG")
+        if name == "b":
+            content, due = _truth(rng, lines)
         suffix = rng.choice((".png", ".png", ".jpg", ".tif", ".gif"))
         for kind, data in (("images", _saved(Image.fromarray(image), "PNG")), ("truth", content)):
             (own / kind).mkdir(parents=True, exist_ok=True)
             (own / kind / f"{name}{suffix}").write_bytes(data)
-        meant[name], plain = lines, plain and sure
+        meant[name] = lines
     if rng.random() < 0.5:
         (own / "groups.csv").write_bytes(damaged(rng, b"id,group\na,1\nb,2\n"))
     entries = download.own(own, datasets.Subsets(False, True), 0.25, 1).test
     for entry in entries:
         samples.write_eye(folder / "test", "folder", entry.load())
     samples.write_table(folder / "test", [entry[:3] for entry in entries])
-    audit.run(folder, ["test"])
-    expect(plain, "an unclear truth was taken")
+    warnings = audit.run(folder, ["test"]).warnings
+    expect(due is not Due.REFUSED, "an unclear truth was taken")
+    expect(due is not Due.TOLD or any("truth/b.png" in said for said in warnings), "no warning of an odd truth")
+    expect(not any("truth/a.png" in said for said in warnings), "a warning of a truth that is right")
     for entry in entries:
         found = entry.load().truth
         expect(found.shape == meant[entry.id].shape, "shape of the truth")
@@ -469,6 +511,47 @@ def gate(rng: random.Random, folder: Path) -> None:
     )
 
 
+def metrics_folder(rng: random.Random, folder: Path) -> None:
+    """The tables of the committed run, one of them damaged, as stages plot, report and record read and show them."""
+    from src import page, plots, report, reported, runs, tables
+
+    for name in (*tables.FORMATS, "scores.json"):
+        shutil.copy(Path("metrics") / name, folder)
+    hit = folder / rng.choice((*tables.FORMATS, "scores.json"))
+    if hit.suffix == ".csv" and rng.random() < 0.6:
+        rows = [line.split(",") for line in hit.read_text(encoding="utf-8").splitlines()]
+        row = rng.choice(rows)
+        row[rng.randrange(len(row))] = rng.choice(CELLS)
+        hit.write_text("\n".join(map(",".join, rows)), encoding="utf-8")
+    elif hit.suffix == ".json" and rng.random() < 0.6:
+        scores = json.loads(hit.read_text(encoding="utf-8"))
+        place = scores
+        while isinstance(place[key := rng.choice(list(place))], dict) and place[key] and rng.random() < 0.8:
+            place = place[key]
+        place[rng.choice((key, key, "other"))] = rng.choice((*HOSTILE[:-1], 10**400))
+        hit.write_text(json.dumps(scores), encoding="utf-8")
+    else:
+        hit.write_bytes(damaged(rng, hit.read_bytes()))
+    runs.read_tables(folder)
+    scores = tables.read_scores(folder / "scores.json", (*tables.POINT, *tables.AREAS))
+    per_image = tables.read_per_image(folder / "per_image.csv", scores, page.OF_AN_IMAGE)
+    summary = tables.read_summary(folder / "summary.csv", scores)
+    differences = tables.read_differences(folder / "differences.csv", scores)
+    curves, bins, classes = (
+        tables.read_of_sets(folder / f"{name}.csv", scores) for name in ("curves", "reliability", "doubt")
+    )
+    history, audit = tables.read(folder / "training.csv", reported.HISTORY_COLUMNS), tables.read(folder / "audit.csv")
+    run = report.Results(scores, summary, differences, audit, classes, VALUES, {}, {})
+    expect("# " in report.write(run), "report")
+    expect("<html" in page.write(run, page.Contents(per_image, history, dict.fromkeys(page.FIGURES, b""), [])), "page")
+    plots.learning_curves(history)
+    for chart, table in ((plots.roc, curves), (plots.precision_recall, curves), (plots.reliability, bins)):
+        chart(dict(list(table.groupby("dataset"))), scores)
+    plots.confusion(per_image, scores["threshold"])
+    plots.per_image_f1(per_image)
+    plots.intervals(summary)
+
+
 class _Whole(random.Random):
     """Random numbers with which nothing is damaged."""
 
@@ -519,10 +602,19 @@ KINDS: dict[str, Case] = {
     "samples.csv": samples_table,
     "per_image.csv": scores_table,
     "gate": gate,
+    "metrics": metrics_folder,
     "patches": patches_file,
     "model.h5": model_file,
 }
-SLOW = {"model.h5": 20, "folder": 4, "gate": 4, "per_image.csv": 4, "zip": 2, "tar": 2}  # so many times fewer cases
+SLOW = {  # so many times fewer cases
+    "model.h5": 20,
+    "metrics": 8,
+    "folder": 4,
+    "gate": 4,
+    "per_image.csv": 4,
+    "zip": 2,
+    "tar": 2,
+}
 NAMED = re.compile(
     r"params\.yaml|\ba\.(tar|tgz|zip|png)|own/|test/|\.csv|\.json|dvc\.lock|\.npy|model\.h5|\bb\.\w+|old:|tree"
 )

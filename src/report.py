@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 import yaml
 
-from src import reported
+from src import reported, tables
 from src.markdown import interval, number, p_value, table
 
 TITLE = "Retinal vessel segmentation: report of the run"
@@ -74,7 +74,7 @@ def write(results: Results) -> str:
 
 def test_sets(results: Results) -> list[str]:
     """The names of the test sets."""
-    return [name for name, scores in results.scores.items() if isinstance(scores, dict)]
+    return tables.test_sets(results.scores)
 
 
 def notes(results: Results) -> str:
