@@ -128,7 +128,8 @@ def test_files_are_kept_beside_the_database(run_id, client, project):
 
 def test_table_keeps_ids_as_text(run_id, project):
     table = json.loads((project / "mlruns" / run_id / "artifacts" / "per_image.json").read_text())
-    assert table == {"columns": ["dataset", "id", "group", "f1", "mcc"], "data": [["drive", "01", "a", 0.8, None]]}
+    (row,) = (dict(zip(table["columns"], values, strict=True)) for values in table["data"])
+    assert [row[column] for column in ("dataset", "id", "tp", "f1", "mcc")] == ["drive", "01", 4, 0.8, None]
 
 
 def test_images_are_inputs_with_the_hash_that_dvc_knows(run):
