@@ -147,7 +147,7 @@ def write(out: Path, subsets: Mapping[str, Iterable[Entry]]) -> audit.Report:
         report = audit.run(part, subsets)
         for subset in subsets:
             shutil.rmtree(out / subset, ignore_errors=True)
-            os.replace(part / subset, out / subset)
+            files.publish(part / subset, out / subset)
         return report
     finally:
         shutil.rmtree(part, ignore_errors=True)
