@@ -129,9 +129,12 @@ def _make_database(uri: str) -> None:
     path = Path(sqlite_path(uri) or os.devnull)
     if path.is_file() and path.stat().st_size == 0:  # as `held` leaves it
         part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)
-        mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-        files.publish(part, path)
+        try:
+            part.unlink(missing_ok=True)
+            mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+            files.publish(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -271,6 +271,8 @@ def test_database_whose_making_is_broken_off_is_made_anew(tmp_path, gather, fini
     monkeypatch.setattr(mlflow.MlflowClient, "search_experiments", broken_off)
     with pytest.raises(OSError, match="broken off"):
         tracking.record(gather(project), "retinal-vessels", project)
+    assert not (project / "mlflow.db.part").exists()
+    (project / "mlflow.db.part").write_text("half of it, as `kill -9` leaves it")
     monkeypatch.setattr(mlflow.MlflowClient, "search_experiments", made)
     assert tracking.record(gather(project), "retinal-vessels", project)
 
