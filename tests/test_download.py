@@ -671,7 +671,7 @@ def test_stage_that_is_stopped_while_it_draws_ends_in_seconds_and_leaves_no_proc
     if number != signal.SIGKILL:
         assert said.splitlines()[-1] == "stopped"
         assert "Traceback" not in said
-        assert not list((tmp_path / "data" / "raw").iterdir())
+        assert not list(tmp_path.glob("data/raw/*"))
 
 
 def drawing_processes(stage: subprocess.Popen) -> list[psutil.Process]:
