@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from src import comparison, freshness, regression, revisions
+from src import comparison, freshness, regression, revisions, tables
 from src.params import Regression, load_params, load_regression
 
 SEEDS = range(1, 8)
@@ -49,7 +49,7 @@ def run(stages: tuple[str, ...], folder: Path) -> None:
 
 def side(name: str, folder: Path, lock: freshness.Lock) -> regression.Side:
     """What a training scored."""
-    images = comparison.parse((folder / comparison.TABLE).read_text(encoding="utf-8"), name)
+    images = tables.parse((folder / comparison.TABLE).read_text(encoding="utf-8"), name, tables.PER_IMAGE)
     return regression.Side(name, images, json.loads((folder / regression.SCORES).read_text(encoding="utf-8")), lock)
 
 

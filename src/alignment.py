@@ -9,10 +9,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from src import likeness
+
 SIDE = 540  # pixels of the field of view that is looked at; the following lengths are in these
 FINE, COARSE, WIDE = 1.0, 7.0, 14.0  # a vessel is wider than the first; light changes over the second and beyond
 FARTHEST = 45  # that a drawing is moved, either way along both sides
-LEAST_DEVIATION = 0.1  # grey levels: what is fainter is rounding
 # Over DRIVE, CHASE_DB1, RBV and phantoms of 584x565, the contrast of a truth is .95 or more, highest where it lies; 10
 # pixels away .41 or less. Nowhere within FARTHEST has one that is flipped or turned round more than .21.
 LEAST_CONTRAST = 0.3
@@ -34,37 +35,14 @@ class Fit(NamedTuple):
 
 def fit(image: np.ndarray, drawing: np.ndarray, fov: np.ndarray) -> Fit | None:
     """How an (H, W) bool drawing fits its (H, W, 3) uint8 RGB photograph; None where it is empty in the (H, W) FOV."""
-    x, y, width, height = cv2.boundingRect(fov.astype(np.uint8))
-    cut, scale = np.s_[y : y + height, x : x + width], SIDE / max(width, height)
-    green, drawn, weight = (
-        _resized(picture[cut], scale) for picture in (image[..., 1] * fov, drawing & fov, fov.astype(np.uint8))
-    )
+    green, drawn, weight = likeness.framed(fov, SIDE, image[..., 1], drawing, fov)
     if not drawn.any():
         return None
-    contrasts = _moved(_darkness(green, weight), drawn) / drawn.sum()
+    scale = SIDE / max(cv2.boundingRect(fov.astype(np.uint8))[2:])
+    contrasts = _moved(-likeness.detail(green, weight, FINE, COARSE, WIDE), drawn) / drawn.sum()
     row, column = np.unravel_index(contrasts.argmax(), contrasts.shape)
     best = float(contrasts[row, column])
     return Fit(float(contrasts[FARTHEST, FARTHEST]), best, (column - FARTHEST) / scale, (row - FARTHEST) / scale)
-
-
-def _resized(picture: np.ndarray, scale: float) -> np.ndarray:
-    """The picture, float32, by that factor larger."""
-    size = tuple(max(round(side * scale), 1) for side in picture.shape[::-1])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(picture.astype(np.float32), size, interpolation=method)
-
-
-def _darkness(green: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """How much darker a pixel is than its surroundings, in local standard deviations; 0 outside the field of view."""
-
-    def smooth(picture: np.ndarray, sigma: float) -> np.ndarray:
-        blurred, norm = (
-            cv2.GaussianBlur(part, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT) for part in (picture, weight)
-        )
-        return blurred / np.maximum(norm, 1e-3)
-
-    detail = (smooth(green, COARSE) - smooth(green, FINE)) * weight
-    return np.where(weight > 0.5, detail / (np.sqrt(smooth(detail**2, WIDE)) + LEAST_DEVIATION), 0)
 
 
 def _moved(darkness: np.ndarray, drawn: np.ndarray) -> np.ndarray:

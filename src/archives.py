@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 LARGEST_FILE = 512 * 2**20  # bytes, unpacked; the largest of the public sets is below 30 MB
 LARGEST_ARCHIVE = 4 * 2**30  # bytes, all members unpacked; HRF has less than 1 GB
 MOST_MEMBERS = 20_000  # the public sets have some hundred
 MOST_HEADERS = 2048 * MOST_MEMBERS  # bytes that describe the members of an archive: names, sizes, dates
-MOST_DICTIONARY = 256 * 2**20  # bytes of memory to unpack an xz file; `xz -9` needs 65 MiB, a file may ask for 4 GiB
-CHUNK = 2**16  # bytes of a packed file that are read at once
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}  # by the first bytes; xz may ask for 4 GiB of memory
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -181,70 +180,6 @@ def _tar_stream(path: Path) -> BinaryIO:
         begin = file.read(max(map(len, COMPRESSED)))
     opener = next((opener for magic, opener in COMPRESSED.items() if begin.startswith(magic)), open)
     return opener(path, "rb")
-
-
-class _Xz(io.RawIOBase):
-    """An xz file, unpacked as it is read; `lzma.open` sets no limit to the memory that the file asks for."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._begin()
-
-    def _begin(self) -> None:
-        self._file.seek(0)
-        self._decoder, self._place = lzma.LZMADecompressor(memlimit=MOST_DICTIONARY), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = self._next(len(buffer))
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("seek from elsewhere than the beginning")
-        if offset < self._place:
-            self._begin()
-        while self._place < offset and self.read(min(CHUNK, offset - self._place)):
-            pass
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-    def _next(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end."""
-        data = b""
-        while not data:
-            packed = b""
-            if self._decoder.eof:  # of a stream, which another may follow
-                packed = (self._decoder.unused_data or self._file.read(CHUNK)).lstrip(b"\0")
-                if not packed:
-                    return b""
-                self._decoder = lzma.LZMADecompressor(memlimit=MOST_DICTIONARY)
-            elif self._decoder.needs_input:
-                packed = self._file.read(CHUNK)
-                if not packed:
-                    raise EOFError("it ends before its end is marked")
-            data = self._decoder.decompress(packed, size)
-        return data
-
-
-COMPRESSED = {  # by the first bytes
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lambda path, mode: io.BufferedReader(_Xz(path)),
-}
 
 
 class _Headers:

@@ -1,12 +1,27 @@
 """The workers that train one network together, as the variable TF_CONFIG names them."""
 
-import json
 import os
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, Field, StrictInt, ValidationError
 
 VARIABLE = "TF_CONFIG"
-JOBS = ("chief", "worker")
 EXAMPLE = '{"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}'
+Job = Literal["chief", "worker"]
+
+
+class Task(BaseModel):
+    """Which of the workers a process is."""
+
+    type: Job
+    index: Annotated[StrictInt, Field(ge=0)]
+
+
+class Config(BaseModel):
+    """The value of the variable: addresses by kind of worker, and the task of this process."""
+
+    cluster: dict[Job, Annotated[list[str], Field(min_length=1)]] = {}
+    task: Task | None = None
 
 
 class Cluster(NamedTuple):
@@ -17,7 +32,7 @@ class Cluster(NamedTuple):
 
 
 def read() -> Cluster:
-    """The cluster of TF_CONFIG; this process alone where that is not set.
+    """The cluster of TF_CONFIG; this process alone where that is not set, or names no worker.
 
     Raises:
         ValueError: it names none that TensorFlow can train on.
@@ -26,38 +41,21 @@ def read() -> Cluster:
     if not text:
         return Cluster()
     try:
-        config = json.loads(text)
-    except json.JSONDecodeError:
-        raise _refusal(f"an object of JSON, such as {EXAMPLE}", text) from None
-    if not isinstance(config, dict):
-        raise _refusal(f"an object of JSON, such as {EXAMPLE}", config)
-    jobs = _jobs(config.get("cluster", {}))
-    return Cluster(sum(map(len, jobs.values())), _is_first(config.get("task"), jobs)) if jobs else Cluster()
+        config = Config.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "all"
+        raise _refusal(f"{key}: {first['msg']}, got {first['input']!r:.80}") from error
+    every = [(job, index) for job in sorted(config.cluster) for index in range(len(config.cluster[job]))]  # chief first
+    if len(every) < 2:
+        return Cluster()
+    if config.task is None:
+        raise _refusal("task: missing")
+    mine = (config.task.type, config.task.index)
+    if mine not in every:
+        raise _refusal(f"task: expected one of cluster, got {mine[0]} {mine[1]}")
+    return Cluster(len(every), mine == every[0])
 
 
-def _jobs(cluster: Any) -> dict[str, list[str]]:
-    """The addresses of each kind of worker."""
-    if not isinstance(cluster, dict) or not cluster.keys() <= set(JOBS):
-        raise _refusal(f"cluster to be an object with the keys {' and '.join(JOBS)}", cluster)
-    for job, addresses in cluster.items():
-        if not isinstance(addresses, list) or not addresses or not all(isinstance(a, str) for a in addresses):
-            raise _refusal(f'cluster.{job} to be a list of addresses, such as ["host:port"]', addresses)
-    return cluster
-
-
-def _is_first(task: Any, jobs: dict[str, list[str]]) -> bool:
-    """Whether that is the task of the first worker; it may be left out where there is one."""
-    first = next(job for job in JOBS if job in jobs)
-    if task is None and sum(map(len, jobs.values())) == 1:
-        return True
-    if not isinstance(task, dict) or task.get("type") not in list(jobs):
-        raise _refusal(f"task to be an object whose type is {' or '.join(jobs)}", task)
-    index, number = task.get("index"), len(jobs[task["type"]])
-    if type(index) is not int or not 0 <= index < number:
-        raise _refusal(f"task.index to be a whole number from 0 to {number - 1}", index)
-    return (task["type"], index) == (first, 0)
-
-
-def _refusal(expected: str, found: Any) -> ValueError:
-    shown = found if isinstance(found, str) else json.dumps(found)
-    return ValueError(f"{VARIABLE}: expected {expected}, found {shown}")
+def _refusal(reason: str) -> ValueError:
+    return ValueError(f"{VARIABLE}: expected JSON such as {EXAMPLE}; {reason}")

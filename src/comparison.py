@@ -50,14 +50,9 @@ def read(run: str) -> pd.DataFrame:
     if path.is_dir():
         path /= TABLE.name
     if path.is_file():
-        return parse(revisions.WORKING.text(path), str(path))
+        return tables.parse(revisions.WORKING.text(path), str(path), tables.PER_IMAGE)
     tree = revisions.find(run, also="a per_image.csv, ")
-    return parse(tree.text(TABLE), tree.called(TABLE))
-
-
-def parse(text: str, name: str) -> pd.DataFrame:
-    """The table of a per_image.csv called `name`; see `tables.parse`."""
-    return tables.parse(text, name, tables.PER_IMAGE)
+    return tables.parse(tree.text(TABLE), tree.called(TABLE), tables.PER_IMAGE)
 
 
 def compare(old: pd.DataFrame, new: pd.DataFrame, region: str, observer: str, draws: int, seed: int) -> list[Row]:

@@ -6,12 +6,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import PurePath
 
 import psutil
 
 SHELLS = ("sh", "dash", "ash", "bash", "zsh", "fish", "busybox")
-PYTHONS = ("python", "pypy", "dvc")  # what DVC runs in
 POLL_SECONDS = 0.5
 ECHO_SECONDS = 2.0
 
@@ -69,20 +67,7 @@ def _on_its_way(error: BaseException | None) -> bool:
 
 def _watch_parent(done: threading.Event) -> None:
     """Send SIGTERM to the main thread when another process has become the parent of this one or of its shell."""
-    while _starters() == STARTERS and not _adopted():
+    while _starters() == STARTERS:
         if done.wait(POLL_SECONDS):
             return
     signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-
-
-def _adopted() -> bool:
-    """Whether the parent is one that starts no stage, but takes the children of the dead: DVC's end came too early.
-
-    That is systemd, and process 1 unless it may be DVC or its shell, as in a container.
-    """
-    try:
-        parent = psutil.Process(os.getppid())
-        program = PurePath(parent.cmdline()[0]).name.lstrip("-")  # -bash is a login shell
-        return parent.name() == "systemd" or (parent.pid == 1 and not program.startswith((*PYTHONS, *SHELLS)))
-    except (psutil.Error, IndexError):  # nothing is known of it
-        return False

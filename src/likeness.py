@@ -24,13 +24,14 @@ def signature(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
 
     The image is (H, W, 3) uint8 RGB, its field of view (H, W) bool and not empty. About zero without contrast.
     """
-    green, weight = _framed(image, fov)
+    green, weight = framed(fov, SIDE, image[..., 1], fov)
     angle = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)[:, None]
     radius = RIM * (np.arange(RADII) + 0.5) / RADII
     points = np.stack([radius * np.cos(angle), radius * np.sin(angle)])
     centre, axes = _ellipse(weight)
     x, y = (np.tensordot(axes, points, 1) + centre[:, None, None]).astype(np.float32)
-    polar = cv2.remap(_contrast(green, weight), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    contrast = detail(green, weight, FINE, COARSE, COARSE)
+    polar = cv2.remap(contrast, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     polar *= np.sqrt(radius / radius.sum() / ANGLES)  # so that every part of the disc counts by its area
     return np.fft.rfft(polar / max(np.linalg.norm(polar), LEAST_CONTRAST), axis=0).astype(np.complex64)
 
@@ -50,17 +51,21 @@ def similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return found
 
 
-def _framed(image: np.ndarray, fov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The green channel and the field of view, cut to the latter and resized to `SIDE`, float32 of one shape."""
+def framed(fov: np.ndarray, side: int, *pictures: np.ndarray) -> list[np.ndarray]:
+    """Pictures (H, W) inside a field of view (H, W), cut to it and resized to a longer side of `side`; float32."""
     x, y, width, height = cv2.boundingRect(fov.astype(np.uint8))
     cut = np.s_[y : y + height, x : x + width]
-    size = tuple(max(round(side * SIDE / max(width, height)), 1) for side in (width, height))
-    pictures = (image[cut][..., 1] * fov[cut], fov[cut])
-    return tuple(cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA) for picture in pictures)
+    size = tuple(max(round(length * side / max(width, height)), 1) for length in (width, height))
+    inside = ((picture[cut] * fov[cut]).astype(np.float32) for picture in pictures)
+    return [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in inside]
 
 
-def _contrast(green: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Detail of vessel width over its local standard deviation, (H, W) float32; 0 outside the field of view."""
+def detail(green: np.ndarray, weight: np.ndarray, fine: float, coarse: float, wide: float) -> np.ndarray:
+    """Brightness of vessel width, in local standard deviations, (H, W) float32; 0 outside the field of view.
+
+    What is lighter than its surroundings is positive. `fine` to `coarse` are the pixels over which it is taken, `wide`
+    those over which it deviates; `weight` is the field of view, 0 to 1.
+    """
 
     def smooth(picture: np.ndarray, sigma: float) -> np.ndarray:
         blurred, norm = (
@@ -68,8 +73,8 @@ def _contrast(green: np.ndarray, weight: np.ndarray) -> np.ndarray:
         )
         return blurred / np.maximum(norm, 1e-3)
 
-    detail = (smooth(green, FINE) - smooth(green, COARSE)) * weight
-    return np.where(weight > 0.5, detail / (np.sqrt(smooth(detail**2, COARSE)) + LEAST_CONTRAST), 0)
+    lighter = (smooth(green, fine) - smooth(green, coarse)) * weight
+    return np.where(weight > 0.5, lighter / (np.sqrt(smooth(lighter**2, wide)) + LEAST_CONTRAST), 0)
 
 
 def _ellipse(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from src import layers, pictures, report, reported
+from src import layers, pictures, report, reported, tables
 from src.markdown import interval, number
 
 FOLDER = Path(__file__).parent / "pages"
@@ -54,7 +54,7 @@ def write(results: report.Results, contents: Contents) -> str:
     environment = jinja2.Environment(
         loader=places, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    datasets = report.test_sets(results)
+    datasets = tables.test_sets(results.scores)
     return environment.get_template("report.html").render(
         title=report.TITLE,
         headlines=[_html(report.headline(results, dataset)) for dataset in datasets],

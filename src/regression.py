@@ -84,7 +84,7 @@ def read(tree: Tree) -> Side:
     Raises:
         ValueError: a file is missing or is no such file.
     """
-    images = comparison.parse(tree.text(comparison.TABLE), tree.called(comparison.TABLE))
+    images = tables.parse(tree.text(comparison.TABLE), tree.called(comparison.TABLE), tables.PER_IMAGE)
     scores = files.parse_json(tree.text(SCORES), tree.called(SCORES))
     return Side(tree.name, images, scores, freshness.lock(tree))
 

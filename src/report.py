@@ -61,7 +61,7 @@ class Results(NamedTuple):
 
 def write(results: Results) -> str:
     """The report as Markdown."""
-    datasets = test_sets(results)
+    datasets = tables.test_sets(results.scores)
     parts = [f"# {TITLE}", *(headline(results, dataset) for dataset in datasets), notes(results)]
     parts += [part for dataset in datasets for part in (f"## `{dataset}`", *chapter(results, dataset))]
     parts += ["## Data", *data(results.audit)]
@@ -70,11 +70,6 @@ def write(results: Results) -> str:
     parts += ["## Versions when this report was written", table(["package", "version"], results.versions.items())]
     parts += ["## Files", table(["file", "SHA-256"], ([f"`{n}`", f"`{h}`"] for n, h in results.hashes.items()))]
     return "\n\n".join(parts) + "\n"
-
-
-def test_sets(results: Results) -> list[str]:
-    """The names of the test sets."""
-    return tables.test_sets(results.scores)
 
 
 def notes(results: Results) -> str:

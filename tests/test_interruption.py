@@ -1,7 +1,5 @@
 import contextlib
 import os
-import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,36 +25,6 @@ except KeyboardInterrupt:
 PARENT = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
 SHELL = ["/bin/sh", "-c", '"$0" "$@"; exit $?']  # which stays, as it has something left to do
 
-
-LEAVING = "import os, subprocess, sys; subprocess.Popen([*sys.argv[1:], str(os.getpid())])"
-LATE = """
-import os, sys, time
-while os.getppid() == int(sys.argv[1]):
-    time.sleep(0.01)
-print("adopted", flush=True)
-from src.interruption import stoppable
-try:
-    with stoppable():
-        time.sleep(60)
-except KeyboardInterrupt:
-    print("stopped", flush=True)
-"""
-REAPER = """
-import ctypes, os, subprocess, sys
-libc = ctypes.CDLL(None)
-libc.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
-libc.prctl(15, sys.argv[1].encode())  # PR_SET_NAME
-subprocess.run(sys.argv[2:])
-os.wait()
-"""
-CONTAINER = [
-    "unshare",
-    "--map-root-user",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-]  # has a process 1 of its own
 SLOW_IMPORT = """
 import importlib.abc, sys, time
 
@@ -95,35 +63,6 @@ def test_process_that_dvc_did_not_start_outlives_its_parent(monkeypatch):
     assert child.is_running()
     child.terminate()
     assert process.communicate(timeout=30)[0] == "stopped\n"
-
-
-def stops(reaper: list[str], seconds: float) -> bool:
-    """Whether a stage stops in that time whose starter ended before it could look, and whose parent is now `reaper`."""
-    command = [*reaper, sys.executable, "-c", LEAVING, sys.executable, "-c", LATE]
-    environment = os.environ | {"DVC_STAGE": "train"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, bufsize=0) as process:
-        assert process.stdout.readline() == b"adopted\n"
-        readable, _, _ = select.select([process.stdout], [], [], seconds)
-        process.kill()
-        return bool(readable)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such processes but the first")
-@pytest.mark.parametrize(("name", "seconds", "expected"), [("systemd", 30, True), ("python", 3, False)])
-def test_stage_that_was_an_orphan_from_the_start_stops_where_systemd_has_it(name, seconds, expected):
-    assert stops([sys.executable, "-c", REAPER, name], seconds) == expected
-
-
-@pytest.mark.skipif(
-    shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], capture_output=True).returncode != 0,
-    reason="needs the right to make a container",
-)
-@pytest.mark.parametrize(
-    ("name", "seconds", "expected"), [("init", 30, True), ("bash", 2, False), ("python", 2, False)]
-)
-def test_stage_in_a_container_stops_where_the_first_process_cannot_be_dvc(tmp_path, name, seconds, expected):
-    first = shutil.copy("/bin/sh", tmp_path / name)  # whatever its name, it runs what it is told and stays
-    assert stops([*CONTAINER, first, "-c", '"$0" "$@"; sleep 60; exit'], seconds) == expected
 
 
 def test_stage_stops_when_dvc_is_killed_while_it_imports(tmp_path):

@@ -163,12 +163,14 @@ def tree(anatomy) -> list[vessels.Vessel]:
     return vessels.grow(np.random.default_rng(5), anatomy, 0.08 * np.pi * vessels.FOV_RADIUS**2)
 
 
-def test_vessels_only_get_thinner(tree):
-    assert all((np.diff(vessel.radius) < 0).all() for vessel in tree)
+@pytest.mark.parametrize("kind", ["tree", "grown"])
+def test_vessels_only_get_thinner(request, kind):
+    assert all((np.diff(vessel.radius) < 0).all() for vessel in request.getfixturevalue(kind))
 
 
-def test_vessels_spare_the_fovea(tree, anatomy):
-    nearest = min(np.abs(vessel.points - anatomy.fovea).min() for vessel in tree)
+@pytest.mark.parametrize("kind", ["tree", "grown"])
+def test_vessels_spare_the_fovea(request, anatomy, kind):
+    nearest = min(np.abs(vessel.points - anatomy.fovea).min() for vessel in request.getfixturevalue(kind))
     assert nearest > vessels.AVASCULAR[0] * abs(anatomy.fovea - anatomy.disc)
 
 
@@ -202,15 +204,6 @@ def test_twigs_cover_the_area(grown):
 
 def test_no_twig_grows_without_area(anatomy, tree):
     assert twigs.fill(np.random.default_rng(6), anatomy, tree, 0.0) == []
-
-
-def test_twigs_only_get_thinner(grown):
-    assert all((np.diff(twig.radius) < 0).all() for twig in grown)
-
-
-def test_twigs_spare_the_fovea(grown, anatomy):
-    nearest = min(np.abs(twig.points - anatomy.fovea).min() for twig in grown)
-    assert nearest > vessels.AVASCULAR[0] * abs(anatomy.fovea - anatomy.disc)
 
 
 def test_every_twig_leaves_a_wider_vessel_of_its_kind(tree, grown):
