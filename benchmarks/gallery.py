@@ -1,7 +1,7 @@
 """Draw phantoms beside real eyes: python -m benchmarks.gallery FOLDER OUT.png.
 
-FOLDER is data/raw/train, say: patches of its real photographs are on the right of each pair, patches of phantoms on the
-left. Each is cut from a prepared photograph, as the network sees it. Without FOLDER, phantoms alone are drawn.
+FOLDER is data/raw/train, say: patches of its real photographs are in the right half, patches of phantoms in the left
+one. Each is cut from a prepared photograph, as the network sees it. Without FOLDER, phantoms alone are drawn.
 """
 
 import argparse
@@ -60,9 +60,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
     params = load_params()
-    halves = [drawn(params), *([real(given.folder, params)] if given.folder else [])]
-    pictures = [tiled(list(islice(half, ROWS * COLUMNS)), COLUMNS) for half in halves]
-    samples.write_image(given.out, np.hstack([np.pad(half, ((0, 0), (0, 20), (0, 0))) for half in pictures]))
+    pictures = [tiled(list(islice(drawn(params), ROWS * COLUMNS)), COLUMNS)]
+    if given.folder:
+        pictures.append(tiled(list(islice(real(given.folder, params), ROWS * COLUMNS)), COLUMNS))
+        pictures[1] = np.pad(pictures[1], ((0, 0), (4 * GAP, 0), (0, 0)), constant_values=255)
+    samples.write_image(given.out, np.hstack(pictures))
 
 
 if __name__ == "__main__":

@@ -8,23 +8,21 @@ half, which favours none of them; differences are paired, image by image. What h
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from src import backend, batches, intervals, losses, mapping, metrics, models, patches, residual_unet, samples, training
+from benchmarks import short_training
+from benchmarks.short_training import LOSS, SEED, Plan, compact
+from src import backend, losses, metrics, models, residual_unet, training
 from src.backend import tf
 from src.params import Params, load_params
-from src.predictor import Predictor, Views
-from stages import augment, patch
 
-COPIES, BATCH, RATE, SEED, DRAWS = 24, 8, 4e-3, 1, 5000
-VIEWS = Views(tile=1024, overlap=128, flips=True, batch_size=4)
-CHANGES = {"copies": COPIES, "elastic": 0.0}
+VARIANTS = 3840
 THIN, THIN_WEIGHT = 5, 3.0  # pixels, side of the opening that thin vessels do not survive; times they count
 SKELETON_STEPS = 5  # of erosion, as many as the half width of the widest vessels
 DECAY = 0.99  # of the moving average, a step
@@ -66,9 +64,11 @@ class MovingAverage(tf.keras.callbacks.Callback):
         self.model.set_weights(self.mean)
 
 
-def compact(params: Params) -> tf.keras.Model:
-    """The compact network."""
-    return models.build("residual_unet", "", None, params.model.filters, params.patch.size)
+def wider(params: Params) -> tf.keras.Model:
+    """The compact network with half as many filters again at each level."""
+    return models.build(
+        "residual_unet", "", None, [width * 3 // 2 for width in params.model.filters], params.patch.size
+    )
 
 
 def full_resolution(params: Params) -> tf.keras.Model:
@@ -183,75 +183,47 @@ def of_both(target: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     return tf.add_n([losses.bce_dice_loss(target[..., 0], p, target[..., 1]) for p in maps])
 
 
-BCE_DICE = training.in_fov(losses.bce_dice_loss)
 FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None))
 TRIALS = {
-    "BCE + Dice": Trial(compact, BCE_DICE),
-    "again, another seed": Trial(compact, BCE_DICE),
+    "BCE + Dice": Trial(compact, LOSS),
+    "again, another seed": Trial(compact, LOSS),
     "focal Dice": Trial(compact, FOCAL_DICE),
     "BCE + Tversky": Trial(compact, training.in_fov(summed(losses.bce_loss, tversky_loss))),
     "unified focal": Trial(compact, training.in_fov(unified_focal_loss)),
     "BCE + Dice + soft clDice": Trial(compact, training.in_fov(summed(losses.bce_dice_loss, cldice_loss))),
     "thin vessels count three times": Trial(compact, training.in_fov(thin_first)),
-    "moving average of weights": Trial(compact, BCE_DICE, averaged=True),
-    "full resolution": Trial(full_resolution, BCE_DICE),
-    "attention gates": Trial(attention, BCE_DICE),
+    "moving average of weights": Trial(compact, LOSS, averaged=True),
+    "half as wide again": Trial(wider, LOSS),
+    "full resolution": Trial(full_resolution, LOSS),
+    "attention gates": Trial(attention, LOSS),
     "W-Net": Trial(w_net, of_both),
 }
 
 
 def halves(data: Path, folder: Path, params: Params) -> Iterator[tuple[Path, Path]]:
-    """Augmented patches of each half of the photographs, and the photographs of the other."""
-    rows = [sample[:3] for sample in samples.find(data)]
-    people = sorted({group for *_, group in rows})
+    """Augmented patches of one half of the people and the photographs of the other half; then the other way round."""
+    found = short_training.photographs(data)
+    people = sorted({sample.group for sample in found})
     first = set(np.random.default_rng(SEED).permutation(people)[: len(people) // 2])
     for name, held_out in (("first", first), ("second", set(people) - first)):
-        parts = [[row for row in rows if (row[2] in held_out) == out] for out in (False, True)]
-        roots = [folder / name / part for part in ("train", "validation")]
-        for root, part in zip(roots, parts, strict=True):
-            samples.write_table(root, part)
-            for dataset in {row[0] for row in part}:
-                (root / dataset).symlink_to((data / dataset).resolve())
-        side = patches.context_side(params.patch.size, params.patch.context)
-        patch.write_subset(roots[0], folder / name / "patches", side, params.patch, params.preprocess)
-        section = params.augment.model_copy(update=CHANGES)
-        augment.main(folder / name / "patches", folder / name / "augmented", params.patch.size, section)
-        yield folder / name / "augmented", roots[1]
+        train = short_training.subset((s for s in found if s.group not in held_out), folder / name / "train")
+        validation = short_training.subset((s for s in found if s.group in held_out), folder / name / "validation")
+        yield short_training.augmented(train, folder / name, VARIANTS, params), validation
 
 
 def score(trial: Trial, seed: int, steps: int, augmented: Path, held_out: Path, params: Params) -> Scores:
     """Train on the augmented patches, score on the photographs held out."""
-    tf.keras.backend.clear_session()
-    backend.set_seed(seed)
-    network = trial.network(params)
-    schedule = training.Schedule(1, steps, RATE, params.train.warmup, True, params.train.clip_norm, "loss", None)
-    network.compile(optimizer=training.optimizer(schedule), loss=trial.loss)
-    begin = time.perf_counter()
-    data = batches.training(patches.read(augmented), BATCH, seed)
-    network.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[MovingAverage()] if trial.averaged else [])
-    minutes = (time.perf_counter() - begin) / 60
-    predictor = Predictor(models.forward(network), None, VIEWS)
-    found = list(mapping.maps(held_out, predictor, params.preprocess.fov_diameter, params.preprocess.clahe))
-    single = [mapping.pooled([mapped]) for mapped in found]
-    threshold = metrics.best_threshold(mapping.pooled(found))
-    return Scores(
-        np.array([metrics.scores_at(h, threshold)["f1"] for h in single]),
-        np.array([metrics.auc_pr(h) for h in single]),
-        np.array([sample.group for sample, _ in found]),
-        minutes,
-    )
+    plan, average = Plan(steps, seed=seed), [MovingAverage()] if trial.averaged else []
+    network, minutes = short_training.fit(partial(trial.network, params), trial.loss, [augmented], plan, average)
+    results = short_training.predict(network, held_out, params)
+    threshold = metrics.best_threshold(results.pooled)
+    return Scores(results.f1(threshold), results.auc_pr(), results.groups, minutes)
 
 
 def joined(parts: list[Scores]) -> Scores:
     """Those of both halves."""
     arrays = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
     return Scores(*arrays, sum(part.minutes for part in parts))
-
-
-def difference(name: str, one: Scores, base: Scores) -> str:
-    """Mean of a score's paired differences, with its interval."""
-    d = intervals.paired(getattr(one, name), getattr(base, name), one.groups, False, DRAWS, SEED)
-    return f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
 
 
 def main() -> None:
@@ -275,7 +247,8 @@ def main() -> None:
             seed = SEED + (name == "again, another seed")
             mine = joined([score(TRIALS[name], seed, given.steps, *place, params) for place in places])
             base = base or mine
-            cells = [difference(score_name, mine, base) for score_name in ("f1", "auc_pr")]
+            pairs = (mine.f1, base.f1), (mine.auc_pr, base.auc_pr)
+            cells = [short_training.cell(short_training.difference(*pair, base.groups)) for pair in pairs]
             tqdm.write(f"| {name} | {mine.minutes:.1f} | {mine.f1.mean():.4f} | {' | '.join(cells)} |")
 
 

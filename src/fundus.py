@@ -24,7 +24,8 @@ CUP_TO_DISC = ((1.02, 1.12), (1.10, 1.25), (1.10, 1.55))  # the same of its cup
 FOVEA_DEPTH = (0.12, 0.34)  # darkening in green of the foveola and of the macular pigment around it
 TEXTURE = ((3, 0.008), (6, 0.011), (13, 0.017), (32, 0.026), (110, 0.050))  # (cell, standard deviation)
 TESSELLATED = 0.35  # share of eyes with visible choroidal vessels; seen in CHASE_DB1
-LESIONS = 0.45  # share of eyes with lesions; DRIVE has 7 of 40, training needs more
+NET = (0.015, 0.05)  # strength of the bright net between them
+LESIONS = 0.45  # share of eyes with lesions; DRIVE has 7 of 40 (Staal et al., 2004), training needs more
 WEIGHTS = np.array([0.45, 1.0, 0.85], np.float32)  # of the texture's effect in red, green, blue
 
 
@@ -71,21 +72,25 @@ def _texture(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.nda
     strength = rng.uniform(0.6, 1.4)
     field = sum(strength * share * noise(rng, shape, cell * anatomy.zoom) for cell, share in TEXTURE)
     if rng.random() < TESSELLATED:
-        away = np.abs(frame.points - np.complex64(anatomy.disc)) / anatomy.disc_radius
-        net = 1 - np.abs(noise(rng, shape, 13 * anatomy.zoom) + _rays(rng, anatomy, frame, (0.8, 26)))
-        patches = np.clip(0.4 + noise(rng, shape, 80), 0, 1.5) * np.clip(away - 0.7, 0, 1)
-        field = field + rng.uniform(0.015, 0.05) * net * patches
+        local = _around_disc(anatomy, frame)
+        net = 1 - np.abs(noise(rng, shape, 13 * anatomy.zoom) + _rays(rng, local, (0.8, 26)))
+        patches = np.clip(0.4 + noise(rng, shape, 80), 0, 1.5) * np.clip(np.abs(local) - 0.7, 0, 1)
+        field = field + rng.uniform(*NET) * net * patches
     return field
 
 
-def _rays(rng: np.random.Generator, anatomy: Anatomy, frame: Plane, cell: tuple[float, float]) -> np.ndarray:
-    """Noise (H, W) along rays from the disc; `cell`: length in disc radii, number in a quarter turn."""
-    local = frame.points - np.complex64(anatomy.disc)
+def _around_disc(anatomy: Anatomy, frame: Plane) -> np.ndarray:
+    """Coordinates (H, W) complex64 from the centre of the disc, in its radii."""
+    return (frame.points - np.complex64(anatomy.disc)) / np.complex64(anatomy.disc_radius)
+
+
+def _rays(rng: np.random.Generator, local: np.ndarray, cell: tuple[float, float]) -> np.ndarray:
+    """Noise (H, W) along rays from the origin of `local` (H, W) complex; `cell`: length, number in a quarter turn."""
     length, number = cell
     size = (int(4 * number), max(int(16 / length), 2))
     coarse = rng.standard_normal(size).astype(np.float32)
     rows = (np.angle(local) / np.pi + 1) / 2 * (size[0] - 1)
-    columns = np.clip(np.abs(local) / (anatomy.disc_radius * length), 0, size[1] - 1)
+    columns = np.clip(np.abs(local) / length, 0, size[1] - 1)
     return cv2.remap(coarse, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)
 
 
@@ -102,9 +107,9 @@ def _macula(rng: np.random.Generator, anatomy: Anatomy, frame: Plane) -> np.ndar
 
 def _fibres(rng: np.random.Generator, anatomy: Anatomy, frame: Plane, image: np.ndarray) -> np.ndarray:
     """Add the glow around the disc and the fine stripes of the nerve fibre layer that leave it."""
-    away = frame.distance(anatomy.disc) / anatomy.disc_radius
-    stripes = _rays(rng, anatomy, frame, (1.2, 45))
-    near = np.exp(-((np.maximum(away - 0.8, 0) / rng.uniform(1.0, 2.0)) ** 1.5))
+    local = _around_disc(anatomy, frame)
+    stripes = _rays(rng, local, (1.2, 45))
+    near = np.exp(-((np.maximum(np.abs(local) - 0.8, 0) / rng.uniform(1.0, 2.0)) ** 1.5))
     glow = near * (rng.uniform(0.05, 0.22) + rng.uniform(0.0, 0.10) * stripes)
     return image * (1 + glow[..., None] * np.array([0.5, 1.0, 0.9], np.float32))
 
@@ -112,7 +117,7 @@ def _fibres(rng: np.random.Generator, anatomy: Anatomy, frame: Plane, image: np.
 def add_disc(rng: np.random.Generator, anatomy: Anatomy, frame: Plane, image: np.ndarray) -> np.ndarray:
     """Paint the optic disc: an ellipse with a soft rim, paler towards the macula, and its cup."""
     axis = (anatomy.fovea - anatomy.disc) / abs(anatomy.fovea - anatomy.disc)
-    local = (frame.points - np.complex64(anatomy.disc)) / np.complex64(axis * anatomy.disc_radius)
+    local = _around_disc(anatomy, frame) / np.complex64(axis)
     wobble = 1 + 0.03 * noise(rng, frame.points.shape, 25 * anatomy.zoom)
     away = np.abs(local.real + 1j * local.imag * rng.uniform(0.88, 1.0)) * wobble
     disc = _step(1 - away, rng.uniform(0.03, 0.08) + 0.06 * np.clip(-local.real, 0, 1))

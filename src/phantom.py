@@ -28,10 +28,11 @@ VESSEL_SHARE_LIMITS = (0.080, 0.125)
 WIDE = (0.55, 0.80)  # share of that area that all but the twigs take
 ABSORPTION = ((0.15, 0.40), (0.76, 1.18), (0.50, 0.90))  # in red, green, blue; towards the ratios of DRIVE
 DISC_DENSITY = 0.6  # vessels on the bright disc look darker by so much
-SHEEN = 0.3  # share of eyes with reflexes beside vessels; seen in DRIVE 37
 VIGNETTING = (0.05, 0.35)  # light lost at the edge
 PATCHES = (0.04, 0.075, 0.05)  # standard deviation of soft patches of light in red, green, blue
+COLOURED = (0.06, 0.03, 0.05)  # the same, of each colour by itself: the colour of DRIVE's ground varies
 STRAY_LIGHT = (0.0, 0.14)  # added at one side of the rim, greenish; seen in DRIVE
+APERTURE = (0.0, 0.02)  # how far what is lit lies beside the FOV / radius: a dark crescent at its rim; seen in DRIVE
 FRINGE = (0.0, 0.005)  # shift of the red border of the FOV / radius; seen in DRIVE
 SHARPENING = (0.0, 0.4)  # unsharp masking by the camera; DRIVE has light seams beside dark vessels
 BLUR = (0.55, 1.0)  # pixels at a FOV of 540 pixels, standard deviation
@@ -95,21 +96,10 @@ def _eye(rng: np.random.Generator, anatomy: Anatomy, layers: strokes.Layers, siz
     image = fundus.add_disc(rng, anatomy, frame, image)
     image = fundus.add_lesions(rng, anatomy, frame, image)
     density = _resize(layers.density, *frame.points.shape)
-    image = _sheen(rng, density, image)
     on_disc = np.exp(-((frame.distance(anatomy.disc) / anatomy.disc_radius) ** 8))
     density = density * (1 + DISC_DENSITY * on_disc)
     absorption = np.array([rng.uniform(*bounds) for bounds in ABSORPTION], np.float32)
     return image * np.exp(-density[..., None] * absorption)
-
-
-def _sheen(rng: np.random.Generator, density: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Add the whitish reflexes that young retinas show in patches beside the wide vessels."""
-    if rng.random() > SHEEN:
-        return image
-    beside = cv2.GaussianBlur(density, (0, 0), 7.0) * np.exp(-8 * density)
-    patches = np.clip(fundus.noise(rng, density.shape, 9) + fundus.noise(rng, density.shape, 45) - 0.8, 0, 2)
-    white = rng.uniform(0.4, 1.2) * np.array([0.5, 0.6, 0.5], np.float32)
-    return image + (beside * patches)[..., None] * white
 
 
 def _resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -146,19 +136,24 @@ def _light(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np
     middle = complex(*rng.normal(0, 0.15, 2))
     falling = 1 - rng.uniform(*VIGNETTING) * np.abs(points - np.complex64(middle)) ** 2
     slope = 1 + rng.uniform(0, 0.12) * (points * np.complex64(np.exp(1j * rng.uniform(0, 2 * np.pi)))).real
-    patches = 1 + fundus.noise(rng, shape, 180 * scale)[..., None] * np.array(PATCHES, np.float32)
+    shared, *single = (fundus.noise(rng, shape, 180 * scale) for _ in range(4))
+    patches = 1 + shared[..., None] * np.array(PATCHES, np.float32)
+    patches = patches + np.stack(single, axis=2) * np.array(COLOURED, np.float32)
     return np.clip((falling * slope)[..., None] * patches, 0.2, 1.5).astype(np.float32)
 
 
 def _edge(rng: np.random.Generator, image: np.ndarray, scale: float) -> np.ndarray:
-    """The rim of the FOV: stray light on one side, and a soft border a little apart for each colour."""
+    """The image (H, W, 3) with stray light at one side of the rim, and a soft border of what is lit.
+
+    What is lit is shifted against the FOV by up to `APERTURE`, and a little apart for each colour.
+    """
     points = fundus.plane(*image.shape[:2]).points / np.float32(scale * FOV_RADIUS)
     direction = np.exp(1j * rng.uniform(0, 2 * np.pi))
     side = np.clip((points * np.complex64(direction)).real + 0.4, 0, 1)
     stray = rng.uniform(*STRAY_LIGHT) * np.clip(np.abs(points), 0, 1) ** rng.uniform(5, 20) * side
     image = image + stray[..., None] * np.array([0.5, 1.0, 0.7], np.float32)
-    fringe = rng.uniform(*FRINGE) * np.exp(1j * rng.uniform(0, 2 * np.pi))
-    away = [np.abs(points + np.complex64(shift * fringe)) for shift in (1, 0, -0.5)]
+    aperture, fringe = (rng.uniform(*bounds) * np.exp(1j * rng.uniform(0, 2 * np.pi)) for bounds in (APERTURE, FRINGE))
+    away = [np.abs(points + np.complex64(aperture + shift * fringe)) for shift in (1, 0, -0.5)]
     return image * np.clip((1 - np.stack(away, axis=2)) * 150, 0, 1)
 
 

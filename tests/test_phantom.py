@@ -4,6 +4,8 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src import fundus, phantom, strokes, twigs, vessels
+from benchmarks import ablation
+from src import download, fundus, phantom, strokes, twigs, vessels
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 1
@@ -74,6 +77,31 @@ def test_colours_are_those_of_a_fundus(eyes):
     for eye in eyes:
         red, green, blue = eye.image[eye.fov].mean(axis=0)
         assert red > green > blue
+
+
+def drawn_with(module: ModuleType, changes: dict[str, object]) -> phantom.Phantom:
+    """A small photograph, drawn with other constants."""
+    with mock.patch.multiple(module, **changes):
+        return phantom.draw(SEED, 0, 292, 283)
+
+
+def test_choroidal_vessels_are_seen_and_not_labelled():
+    seen, hidden = (drawn_with(fundus, {"TESSELLATED": 1.0, "NET": (net, net)}) for net in (0.05, 0.0))
+    assert (seen.truth == hidden.truth).all()
+    assert np.abs(seen.image.astype(int) - hidden.image)[seen.fov].mean() > 0.5
+
+
+def test_the_rim_is_dark_where_what_is_lit_ends_before_the_field():
+    shifted, centred = (drawn_with(phantom, {"APERTURE": (shift, shift)}) for shift in (0.1, 0.0))
+    dark = [np.mean(eye.image[eye.fov].max(axis=1) < 10) for eye in (shifted, centred)]
+    assert dark[0] > 0.02 > dark[1]
+
+
+@pytest.mark.parametrize("part", [part for part, changes in ablation.PARTS.items() if changes])
+def test_every_part_that_an_ablation_leaves_out_is_there(part):
+    loads = [entry.load for entry in download.phantoms(8, 1, 128, 128, SEED).train]
+    pairs = [(load(), ablation.without(part, load)) for load in loads]
+    assert any((one.image != other.image).any() or (one.truth != other.truth).any() for one, other in pairs)
 
 
 def contrast(eye: phantom.Phantom, channel: int, truth: np.ndarray) -> float:

@@ -40,6 +40,6 @@ def test_nothing_is_left_to_fill_in():
     assert not re.findall(r"@[\w.]*@", README)
 
 
-def test_picture_exists():
-    assert "(docs/example.png)" in README
-    assert Path("docs/example.png").is_file()
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:docs|models)/[\w/]+\.\w+", README))))
+def test_file_that_is_named_exists(path):
+    assert Path(path).is_file()
