@@ -9,7 +9,7 @@ import numpy as np
 
 from src import preprocess, structure
 
-LEAST_GREY = 40.0  # mean grey level, 0 to 255: 65 to 151
+LEAST_GREY = 40.0  # mean grey level, 0 to 255: 61 to 154
 LEAST_SHARPNESS = 10.0  # 16 to 70; a blur of 2 pixels of a 540-pixel FOV leaves 6 to 13
 RED = (0.4, 0.8)  # red in the sum of the mean levels of red, green and blue: .45 to .75
 BLUE = (0.0, 0.28)  # .03 to .22
