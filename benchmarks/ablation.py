@@ -90,7 +90,7 @@ def plot(rows: dict[str, intervals.Difference]) -> Figure:
     axes.set_yticks(range(len(rows)), [f"without {part}" for part in rows])
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("difference of mean F1 on real photographs, 95 % interval over these")
+    axes.set_xlabel("difference of mean F1, 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
