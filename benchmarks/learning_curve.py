@@ -5,7 +5,7 @@ TRAIN and TEST are folders of photographs as stage download writes them (data/ra
 on 1, 2, 5, 10 and 20 photographs of TRAIN, for as many steps in three ways: from random weights; the same with phantoms
 as half of every batch; from the weights of MODEL, whose own training comes on top. It is scored on TEST at probability
 .5, as nothing is left to choose a threshold on. Differences to the first way are paired, image by image; with one
-or two photographs, all is the mean over several choices of them.
+or two photographs, all is the mean over two choices of them.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from src.colours import BLUE, GREY, ORANGE, VERMILION
 from src.counts import count, dice
 from src.params import Params, load_params
 
-SIZES, FEW = (1, 2, 5, 10, 20), 2  # photographs; up to how many of them the choice is repeated
+SIZES = (1, 2, 5, 10, 20)  # photographs
+FEW, CHOICES = 2, 2  # up to how many photographs the choice of them is repeated, and how often
 PHANTOMS = 100  # mixed in
 GENTLE = 1e-3  # largest learning rate from weights that are good already
 THRESHOLD = 0.5
@@ -102,8 +103,8 @@ def plot(curves: dict[int, dict[str, Scores]], drawn: Scores, human: float, grou
     axes.set_xticks(list(curves), [str(size) for size in curves])
     axes.minorticks_off()
     axes.set(xlabel="labelled photographs that are trained on", ylabel="mean F1 in the field of view, threshold 0.5")
-    axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -127,7 +128,6 @@ def main() -> None:
     for name in ("train", "test", "model", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--steps", type=int, default=150, help="of each training, of 8 patches; default 150")
-    parser.add_argument("--choices", type=int, default=2, help="of the photographs where they are few; default 2")
     given = parser.parse_args()
     params = load_params()
     backend.configure(params.train.threads, SEED)
@@ -146,7 +146,7 @@ def main() -> None:
         ways[BEFORE] = Way(str(given.model), GENTLE, [])
         for size in SIZES:
             several = []
-            for choice in range(given.choices if size <= FEW else 1):
+            for choice in range(CHOICES if size <= FEW else 1):
                 order = np.random.default_rng([SEED, choice]).permutation(len(photographs))
                 chosen = [photographs[i] for i in order[:size]]
                 several.append(learn(chosen, ways, given.steps, given.test, params))

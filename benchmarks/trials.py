@@ -22,7 +22,7 @@ from src import backend, losses, metrics, models, residual_unet, training
 from src.backend import tf
 from src.params import Params, load_params
 
-VARIANTS = 3840
+VARIANTS = 3840  # changed patches of each half
 THIN, THIN_WEIGHT = 5, 3.0  # pixels, side of the opening that thin vessels do not survive; times they count
 SKELETON_STEPS = 5  # of erosion, as many as the half width of the widest vessels
 DECAY = 0.99  # of the moving average, a step
@@ -47,7 +47,10 @@ class Scores(NamedTuple):
 
 
 class MovingAverage(tf.keras.callbacks.Callback):
-    """The exponential moving average of all weights, which the network has at the end (Polyak & Juditsky, 1992)."""
+    """The exponential moving average of all weights, which the network has at the end (Polyak & Juditsky, 1992).
+
+    Those of batch normalisation, too, which `use_ema` of Keras's optimizers leaves out.
+    """
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Begin with the first weights."""
@@ -231,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trials", description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(TRIALS)}")
-    parser.add_argument("--steps", type=int, default=300, help="of training; default 300")
+    parser.add_argument("--steps", type=int, default=200, help="of training; default 200")
     given = parser.parse_args()
     first, *others = TRIALS
     if unknown := set(given.names) - set(TRIALS):
