@@ -1,15 +1,19 @@
 """Print training pixels a second and seconds an image at prediction: python -m benchmarks.network [PARAMS].
 
 The network is that of params.yaml, or of another file of parameters. Training is timed in float32 and in mixed
-precision, which is faster on some processors and slower on others: so see before you set `train.mixed_precision`.
+precision, which is faster on some processors and slower on others: so see before you set `train.mixed_precision`. The
+compact network is also timed as it was before it was profiled: at full resolution, in float32, in batches of four.
 """
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import trials
 from src import backend, batches, losses, models, training
 from src.backend import tf
 from src.params import Params, load_params
@@ -19,6 +23,7 @@ from src.predictor import Predictor, Views
 STEPS, READS = 20, 200
 SHAPE = (584, 565, 3)  # of a DRIVE photograph
 IMAGES = 5
+FIRST_BATCH = 4  # patches a step of the compact network before it was profiled
 
 
 def random_batches(params: Params) -> tf.data.Dataset:
@@ -39,11 +44,17 @@ def pixels_read_a_second(params: Params) -> float:
     return READS * params.train.batch_size * params.patch.size**2 / (time.perf_counter() - begin)
 
 
-def pixels_a_second(params: Params, mixed_precision: bool) -> float:
-    """The pixels that a member trains on in a second, over a few steps on random patches after a warm-up."""
+def built(params: Params) -> tf.keras.Model:
+    """A member, untrained."""
+    return models.build(**params.model.model_dump(), size=params.patch.size)
+
+
+def pixels_a_second(make: Callable[[], tf.keras.Model], params: Params, mixed_precision: bool) -> float:
+    """The pixels that a network trains on in a second, over a few steps on random patches after a warm-up."""
+    tf.keras.backend.clear_session()
     train, size, data = params.train, params.patch.size, random_batches(params)
     backend.set_precision(mixed_precision)
-    network = models.build(**params.model.model_dump(), size=size)
+    network = make()
     schedule = training.Schedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = training.in_fov(losses.get(**params.loss.model_dump()))
     network.compile(optimizer=training.optimizer(schedule), loss=loss)
@@ -56,8 +67,7 @@ def pixels_a_second(params: Params, mixed_precision: bool) -> float:
 def untrained(params: Params) -> tf.keras.Model:
     """The network of all members, in float32 as saved."""
     backend.set_precision(mixed_precision=False)
-    members = [models.build(**params.model.model_dump(), size=params.patch.size) for _ in range(params.train.members)]
-    return models.mean(members)
+    return models.mean([built(params) for _ in range(params.train.members)])
 
 
 def seconds_an_image(model: tf.keras.Model, params: Params, flips: bool) -> float:
@@ -90,9 +100,12 @@ def main() -> None:
     params = load_params(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
     backend.configure(params.train.threads, params.train.seed)
     print(f"input pipeline: {pixels_read_a_second(params) / 1000:.0f} thousand pixels a second")
-    for mixed, name in ((False, "float32"), (True, "mixed precision")):
-        tf.keras.backend.clear_session()
-        print(f"training, {name}: {pixels_a_second(params, mixed) / 1000:.0f} thousand pixels a second")
+    ways = {"float32": (built, params, False), "mixed precision": (built, params, True)}
+    if params.model.architecture == "residual_unet":
+        first = params.model_copy(update={"train": params.train.model_copy(update={"batch_size": FIRST_BATCH})})
+        ways = {"before profiling": (trials.full_resolution, first, False)} | ways
+    for name, (make, of, mixed) in ways.items():
+        print(f"training, {name}: {pixels_a_second(partial(make, of), of, mixed) / 1000:.0f} thousand pixels a second")
     model = untrained(params)
     for flips, name in ((False, "no flips"), (True, "four flips")):
         seconds = seconds_an_image(model, params, flips)

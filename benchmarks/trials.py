@@ -1,9 +1,10 @@
 """Losses, networks and tricks that were tried: python -m benchmarks.trials DATA [NAME ...].
 
 DATA is a folder of photographs as stage download writes it (`data/raw/train` of a run with `data.validation: 0`). Each
-trial differs in one thing from the first: the compact network at half resolution, trained with BCE + Dice. All are
-trained equally long, twice: on one half of the photographs, scored on the other. F1 is at the best threshold of each
-half, which favours none of them; differences are paired, image by image. What helps belongs into `src`.
+trial differs in one thing from the first: the compact network at half resolution, trained with BCE + Dice on variants
+of patches within the limits of params.yaml, unbent. All are trained equally long, twice: on one half of the
+photographs, scored on the other. F1 is at the best threshold of each half, which favours none of them; differences are
+paired, image by image. What helps belongs into `src`.
 """
 
 import argparse
@@ -30,11 +31,15 @@ layers = tf.keras.layers
 
 
 class Trial(NamedTuple):
-    """A network (image to probabilities of which the first counts), its loss, and whether weights are averaged."""
+    """A network (image to probabilities of which the first counts), its loss, and what else differs.
 
-    network: Callable[[Params], tf.keras.Model]
-    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    That is whether weights are averaged, and the changes of section `augment`.
+    """
+
+    network: Callable[[Params], tf.keras.Model] = compact
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = LOSS
     averaged: bool = False
+    augment: dict[str, float] | None = None
 
 
 class Scores(NamedTuple):
@@ -186,38 +191,44 @@ def of_both(target: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     return tf.add_n([losses.bce_dice_loss(target[..., 0], p, target[..., 1]) for p in maps])
 
 
+STRONGER = {"noise": 0.04, "blur": 1.5, "gamma": 0.4, "contrast": 0.35, "colour": 0.15, "brightness": 0.15}
 FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None))
 TRIALS = {
-    "BCE + Dice": Trial(compact, LOSS),
-    "again, another seed": Trial(compact, LOSS),
-    "focal Dice": Trial(compact, FOCAL_DICE),
-    "BCE + Tversky": Trial(compact, training.in_fov(summed(losses.bce_loss, tversky_loss))),
-    "unified focal": Trial(compact, training.in_fov(unified_focal_loss)),
-    "BCE + Dice + soft clDice": Trial(compact, training.in_fov(summed(losses.bce_dice_loss, cldice_loss))),
-    "thin vessels count three times": Trial(compact, training.in_fov(thin_first)),
-    "moving average of weights": Trial(compact, LOSS, averaged=True),
-    "half as wide again": Trial(wider, LOSS),
-    "full resolution": Trial(full_resolution, LOSS),
-    "attention gates": Trial(attention, LOSS),
+    "BCE + Dice": Trial(),
+    "again, another seed": Trial(),
+    "focal Dice": Trial(loss=FOCAL_DICE),
+    "BCE + Tversky": Trial(loss=training.in_fov(summed(losses.bce_loss, tversky_loss))),
+    "unified focal": Trial(loss=training.in_fov(unified_focal_loss)),
+    "BCE + Dice + soft clDice": Trial(loss=training.in_fov(summed(losses.bce_dice_loss, cldice_loss))),
+    "thin vessels count three times": Trial(loss=training.in_fov(thin_first)),
+    "moving average of weights": Trial(averaged=True),
+    "half as wide again": Trial(wider),
+    "full resolution": Trial(full_resolution),
+    "attention gates": Trial(attention),
     "W-Net": Trial(w_net, of_both),
+    "half of the variants turned by quarter turns only": Trial(augment={"exact": 0.5}),
+    "no noise, no blur, half the changes of gamma": Trial(augment={"noise": 0.0, "blur": 0.0, "gamma": 0.12}),
+    "stronger noise, blur, gamma, contrast, colours": Trial(augment=STRONGER),
 }
 
 
-def halves(data: Path, folder: Path, params: Params) -> Iterator[tuple[Path, Path]]:
-    """Augmented patches of one half of the people and the photographs of the other half; then the other way round."""
+def halves(data: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The photographs of one half of the people, and of the other half; then the other way round."""
     found = short_training.photographs(data)
     people = sorted({sample.group for sample in found})
     first = set(np.random.default_rng(SEED).permutation(people)[: len(people) // 2])
     for name, held_out in (("first", first), ("second", set(people) - first)):
         train = short_training.subset((s for s in found if s.group not in held_out), folder / name / "train")
-        validation = short_training.subset((s for s in found if s.group in held_out), folder / name / "validation")
-        yield short_training.augmented(train, folder / name, VARIANTS, params), validation
+        yield train, short_training.subset((s for s in found if s.group in held_out), folder / name / "validation")
 
 
-def score(trial: Trial, seed: int, steps: int, augmented: Path, held_out: Path, params: Params) -> Scores:
-    """Train on the augmented patches, score on the photographs held out."""
+def score(trial: Trial, seed: int, steps: int, train: Path, held_out: Path, params: Params) -> Scores:
+    """Train on variants of the photographs, score on those held out."""
+    changed = params.model_copy(update={"augment": params.augment.model_copy(update=trial.augment or {})})
     plan, average = Plan(steps, seed=seed), [MovingAverage()] if trial.averaged else []
-    network, minutes = short_training.fit(partial(trial.network, params), trial.loss, [augmented], plan, average)
+    with tempfile.TemporaryDirectory() as folder:
+        augmented = short_training.augmented(train, Path(folder), VARIANTS, changed)
+        network, minutes = short_training.fit(partial(trial.network, params), trial.loss, [augmented], plan, average)
     results = short_training.predict(network, held_out, params)
     threshold = metrics.best_threshold(results.pooled)
     return Scores(results.f1(threshold), results.auc_pr(), results.groups, minutes)
@@ -243,7 +254,7 @@ def main() -> None:
     backend.configure(params.train.threads, SEED)
     print("| trial | minutes | mean F1 | F1, difference | AUC-PR, difference |\n| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        places = list(halves(given.data, Path(folder), params))
+        places = list(halves(given.data, Path(folder)))
         backend.set_precision(mixed_precision=True)
         base = None
         for name in (first, *(name for name in others if name in (given.names or others))):

@@ -20,6 +20,7 @@ from src.patches import NEUTRAL, Patches, PatchWriter, cut, read
 BEND_STEP = 32  # pixels between the independent points of the elastic field
 BEND_REACH = 3.0  # largest displacement, in standard deviations
 TAPS = 2  # pixels beyond a position that cubic interpolation reads
+QUARTER = math.pi / 2  # radians
 LEAST_BLUR = 0.25  # pixels; a Gaussian below it changes nothing
 NORMAL = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level in range(256)])  # of a random byte
 
@@ -31,6 +32,7 @@ class Limits(NamedTuple):
     flip: bool
     scale: float
     elastic: float
+    exact: float
     brightness: float
     contrast: float
     gamma: float
@@ -66,24 +68,30 @@ class Change(NamedTuple):
 
 
 def draw(rng: np.random.Generator, limits: Limits, size: int) -> Change:
-    """The random numbers of one change of a patch of side `size` within the limits."""
+    """The random numbers of one change of a patch of side `size` within the limits.
+
+    A share `limits.exact` of them moves no pixel between others: the angle is the nearest quarter turn within the
+    limit, nothing is zoomed or bent, so that the smallest vessels, their labels and the grain stay what they are.
+    """
     nodes = size // BEND_STEP + 2
     angle, zoom, brightness, contrast, gamma = rng.uniform(-1, 1, 5)
     gains = 1 + limits.colour * rng.uniform(-1, 1, 3)
     noise, blur, flip = rng.uniform(0, 1, 3)
     bend = rng.standard_normal((nodes, nodes, 2), dtype=np.float32) * np.float32(limits.elastic)
+    noise_seed, exact = int(rng.integers(2**32)), rng.uniform() < limits.exact
+    angle, most = math.radians(limits.rotation) * angle, limits.rotation // 90
     return Change(
-        angle=math.radians(limits.rotation) * angle,
+        angle=QUARTER * max(-most, min(round(angle / QUARTER), most)) if exact else angle,
         flip=limits.flip and flip < 0.5,
-        zoom=(1 + limits.scale) ** zoom,
-        bend=bend if limits.elastic > 0 else None,
+        zoom=1.0 if exact else (1 + limits.scale) ** zoom,
+        bend=bend if limits.elastic > 0 and not exact else None,
         bend_reach=BEND_REACH * limits.elastic,
         brightness=limits.brightness * brightness,
         contrast=1 + limits.contrast * contrast,
         gamma=(1 + limits.gamma) ** gamma,
         gains=tuple(gains.tolist()),
         noise=limits.noise * noise,
-        noise_seed=int(rng.integers(2**32)),
+        noise_seed=noise_seed,
         blur=limits.blur * blur,
     )
 
@@ -108,7 +116,7 @@ def apply(change: Change, patch: Patches, size: int) -> Patches:
 def needed_side(size: int, limits: Limits) -> int:
     """The least even side of a patch with context from which no change within the limits brings a border in.
 
-    >>> still = Limits(0, False, 0, 0, 0, 0, 0, 0, 0, 0)
+    >>> still = Limits(0, False, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     >>> needed_side(256, still), needed_side(256, still._replace(rotation=180, scale=0.15))
     (256, 420)
     """

@@ -111,6 +111,7 @@ class Augment(Section):
     flip: bool
     scale: Annotated[Float, Field(ge=0, le=1)]
     elastic: Annotated[NotNegative, Field(le=1000)]
+    exact: Unit
     brightness: Unit
     contrast: Unit
     gamma: Unit

@@ -9,7 +9,7 @@ from src.params import Augment
 from stages import augment as stage
 
 SIZE = 64
-STILL = augment.Limits(0, False, 0, 0, 0, 0, 0, 0, 0, 0)
+STILL = augment.Limits(0, False, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 MOVING = STILL._replace(rotation=180.0, flip=True, scale=0.15, elastic=2.0)
 FULL = MOVING._replace(brightness=0.1, contrast=0.25, gamma=0.25, colour=0.1, noise=0.02, blur=1.0)
 
@@ -64,6 +64,32 @@ def test_four_quarter_turns_are_identity():
         assert not np.array_equal(turned.truth, patch.truth) or _ == 3
     for before, after in zip(patch, turned, strict=True):
         assert np.array_equal(before, after)
+
+
+def test_exact_changes_move_whole_pixels():
+    patch, seen = draw_patch(full=True), set()
+    ways = {np.rot90(side, turn).tobytes() for side in (patch.truth, patch.truth[:, ::-1]) for turn in range(4)}
+    for seed in range(40):
+        moved = augment.apply(change_of(seed, MOVING._replace(exact=1.0)), patch, SIZE)
+        assert moved.truth.tobytes() in ways
+        assert set(np.unique(moved.images)) == set(np.unique(patch.images))
+        seen.add(moved.truth.tobytes())
+    assert seen == ways
+
+
+def test_exact_changes_keep_within_the_rotation():
+    turned = {change_of(seed, MOVING._replace(exact=1.0, rotation=100.0)).angle for seed in range(40)}
+    assert turned == {-np.pi / 2, 0.0, np.pi / 2}
+    assert change_of(3, MOVING._replace(exact=1.0, rotation=80.0)).angle == 0.0
+
+
+def test_exact_share_leaves_the_other_changes_as_they_are():
+    loose, mixed = ([change_of(seed, FULL._replace(exact=share)) for seed in range(200)] for share in (0.0, 0.5))
+    exact = [change.zoom == 1.0 and change.bend is None for change in mixed]
+    assert 70 < sum(exact) < 130
+    for free, change, whole in zip(loose, mixed, exact, strict=True):
+        assert (change.noise_seed, change.gamma) == (free.noise_seed, free.gamma)
+        assert whole or (change.angle, change.zoom) == (free.angle, free.zoom)
 
 
 def test_zoom_shows_the_context_smaller():
