@@ -1,7 +1,7 @@
 """Losses, networks and tricks that were tried: python -m benchmarks.trials DATA [NAME ...].
 
 DATA is a folder of photographs as stage download writes it (`data/raw/train` of a run with `data.validation: 0`). Each
-trial differs in one thing from the first: the compact network at half resolution, trained with BCE + Dice on variants
+trial differs in one respect from the first: the compact network at half resolution, trained with BCE + Dice on variants
 of patches within the limits of params.yaml, unbent. All are trained equally long, twice: on one half of the
 photographs, scored on the other. F1 is at the best threshold of each half, which favours none of them; differences are
 paired, image by image. What helps belongs into `src`.
@@ -24,7 +24,6 @@ from src.backend import tf
 from src.params import Params, load_params
 
 VARIANTS = 3840  # changed patches of each half
-THIN, THIN_WEIGHT = 5, 3.0  # pixels, side of the opening that thin vessels do not survive; times they count
 SKELETON_STEPS = 5  # of erosion, as many as the half width of the widest vessels
 DECAY = 0.99  # of the moving average, a step
 layers = tf.keras.layers
@@ -87,15 +86,8 @@ def full_resolution(params: Params) -> tf.keras.Model:
 
 
 def w_net(params: Params) -> tf.keras.Model:
-    """Two of them, one after the other (Galdran et al., Scientific Reports, 2022).
-
-    The second sees red, green and what the first has found; it is trained together with the first.
-    """
-    image = tf.keras.Input((None, None, 3))
-    first = layers.Activation("sigmoid", dtype="float32")(residual_unet.build(params.model.filters, None)(image))
-    shown = layers.Concatenate()([image[..., :2], 255.0 * first])
-    second = layers.Activation("sigmoid", dtype="float32")(residual_unet.build(params.model.filters, None)(shown))
-    return tf.keras.Model(image, layers.Concatenate(dtype="float32")([second, first]))
+    """Two of them, one after the other, trained together."""
+    return models.build("residual_w_net", "", None, params.model.filters, params.patch.size)
 
 
 def attention(params: Params) -> tf.keras.Model:
@@ -127,25 +119,6 @@ def _finished(image: tf.Tensor, x: tf.Tensor) -> tf.keras.Model:
     return tf.keras.Model(image, layers.Activation("sigmoid", dtype="float32")(logit))
 
 
-def tversky_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, missed: float = 0.7) -> tf.Tensor:
-    """1 - TP / (TP + beta FN + (1 - beta) FP), beta `missed` (Salehi et al., MLMI 2017, eq. 4)."""
-    hit, lost, false = (
-        tf.reduce_sum(part * weight)
-        for part in (truth * probability, truth * (1 - probability), (1 - truth) * probability)
-    )
-    return 1 - (hit + losses.EPSILON) / (hit + missed * lost + (1 - missed) * false + losses.EPSILON)
-
-
-def unified_focal_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """Half asymmetric focal, half asymmetric focal Tversky loss, delta .6, gamma .5 (Yeung et al., CMIG 95, 2022)."""
-    p, delta, gamma = tf.clip_by_value(probability, losses.EPSILON, 1 - losses.EPSILON), 0.6, 0.5
-    vessel = delta * truth * tf.math.log(p)
-    background = (1 - delta) * (1 - truth) * tf.pow(p, gamma) * tf.math.log(1 - p)
-    focal = tf.math.divide_no_nan(tf.reduce_sum((-vessel - background) * weight), tf.reduce_sum(weight))
-    classes = tversky_loss(1 - truth, 1 - p, weight, delta), tversky_loss(truth, p, weight, delta)
-    return 0.5 * focal + 0.5 * (classes[0] + tf.pow(tf.maximum(classes[1], losses.EPSILON), 1 - gamma)) / 2
-
-
 def cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """1 - soft clDice (Shit et al., CVPR 2021, algorithm 1 and eq. 3)."""
     found, drawn = _soft_skeleton(probability * weight), _soft_skeleton(truth * weight)
@@ -158,54 +131,42 @@ def _share(skeleton: tf.Tensor, vessels: tf.Tensor) -> tf.Tensor:
 
 
 def _soft_skeleton(vessels: tf.Tensor) -> tf.Tensor:
-    skeleton = tf.nn.relu(vessels - _opened(vessels, 3))
+    skeleton = tf.nn.relu(vessels - _opened(vessels))
     for _ in range(SKELETON_STEPS):
-        vessels = _eroded(vessels, 3)
-        ridge = tf.nn.relu(vessels - _opened(vessels, 3))
+        vessels = _eroded(vessels)
+        ridge = tf.nn.relu(vessels - _opened(vessels))
         skeleton += tf.nn.relu(ridge - skeleton * ridge)
     return skeleton
 
 
-def _eroded(vessels: tf.Tensor, side: int) -> tf.Tensor:
-    return -tf.nn.max_pool2d(-vessels[..., None], side, 1, "SAME")[..., 0]
+def _eroded(vessels: tf.Tensor) -> tf.Tensor:
+    return -tf.nn.max_pool2d(-vessels[..., None], 3, 1, "SAME")[..., 0]
 
 
-def _opened(vessels: tf.Tensor, side: int) -> tf.Tensor:
-    return tf.nn.max_pool2d(_eroded(vessels, side)[..., None], side, 1, "SAME")[..., 0]
+def _opened(vessels: tf.Tensor) -> tf.Tensor:
+    return tf.nn.max_pool2d(_eroded(vessels)[..., None], 3, 1, "SAME")[..., 0]
 
 
-def thin_first(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """BCE + Dice in which pixels of thin vessels count more."""
-    thin = truth - _opened(truth, THIN)
-    return losses.bce_dice_loss(truth, probability, weight * (1 + (THIN_WEIGHT - 1) * thin))
-
-
-def summed(*parts: losses.Loss) -> losses.Loss:
-    """The sum of several losses."""
-    return lambda *arguments: tf.add_n([part(*arguments) for part in parts])
-
-
-def of_both(target: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """The loss of two maps of one photograph."""
-    maps = tf.unstack(probabilities, axis=-1)
-    return tf.add_n([losses.bce_dice_loss(target[..., 0], p, target[..., 1]) for p in maps])
+def bce_dice_cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """BCE + Dice + soft clDice."""
+    return losses.bce_dice_loss(truth, probability, weight) + cldice_loss(truth, probability, weight)
 
 
 STRONGER = {"noise": 0.04, "blur": 1.5, "gamma": 0.4, "contrast": 0.35, "colour": 0.15, "brightness": 0.15}
-FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None))
+FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None, 0.7))
 TRIALS = {
     "BCE + Dice": Trial(),
     "again, another seed": Trial(),
     "focal Dice": Trial(loss=FOCAL_DICE),
-    "BCE + Tversky": Trial(loss=training.in_fov(summed(losses.bce_loss, tversky_loss))),
-    "unified focal": Trial(loss=training.in_fov(unified_focal_loss)),
-    "BCE + Dice + soft clDice": Trial(loss=training.in_fov(summed(losses.bce_dice_loss, cldice_loss))),
-    "thin vessels count three times": Trial(loss=training.in_fov(thin_first)),
+    "BCE + Tversky": Trial(loss=training.in_fov(partial(losses.bce_tversky_loss, beta=0.7))),
+    "unified focal": Trial(loss=training.in_fov(partial(losses.unified_focal_loss, beta=0.6))),
+    "BCE + Dice + soft clDice": Trial(loss=training.in_fov(bce_dice_cldice_loss)),
+    "thin vessels count three times": Trial(loss=training.in_fov(losses.weighing_thin(losses.bce_dice_loss, 3.0))),
     "moving average of weights": Trial(averaged=True),
     "half as wide again": Trial(wider),
     "full resolution": Trial(full_resolution),
     "attention gates": Trial(attention),
-    "W-Net": Trial(w_net, of_both),
+    "W-Net": Trial(w_net),
     "half of the variants turned by quarter turns only": Trial(augment={"exact": 0.5}),
     "no noise, no blur, half the changes of gamma": Trial(augment={"noise": 0.0, "blur": 0.0, "gamma": 0.12}),
     "stronger noise, blur, gamma, contrast, colours": Trial(augment=STRONGER),

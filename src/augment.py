@@ -70,8 +70,8 @@ class Change(NamedTuple):
 def draw(rng: np.random.Generator, limits: Limits, size: int) -> Change:
     """The random numbers of one change of a patch of side `size` within the limits.
 
-    A share `limits.exact` of them moves no pixel between others: the angle is the nearest quarter turn within the
-    limit, nothing is zoomed or bent, so that the smallest vessels, their labels and the grain stay what they are.
+    A share `limits.exact` of them interpolates nothing: the angle is the nearest quarter turn within the limit, and
+    nothing is zoomed or bent, so that the smallest vessels and their labels stay whole. Grey levels change as ever.
     """
     nodes = size // BEND_STEP + 2
     angle, zoom, brightness, contrast, gamma = rng.uniform(-1, 1, 5)

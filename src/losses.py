@@ -11,6 +11,8 @@ from src.backend import tf
 
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 EPSILON = 1e-7
+UNIFIED_GAMMA = 0.5  # of the unified focal loss; as in its authors' code
+THIN_SIDE = 5  # pixels of the network's input; vessels less wide are thin
 
 
 def _weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -61,7 +63,52 @@ def bce_dice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -
     return bce_loss(truth, probability, weight) + dice_loss(truth, probability, weight)
 
 
-def get(name: str, alpha: float, gamma: float, balance: float | None) -> Loss:
+def tversky_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, beta: float) -> tf.Tensor:
+    """1 - (TP + eps) / (TP + beta FN + (1 - beta) FP + eps), sums over the batch (Salehi et al., MLMI 2017, eq. 3).
+
+    `beta` in [0, 1] weighs missed vessels against false ones; at 1/2 this is the Dice loss.
+    """
+    hit, missed, false = (
+        tf.reduce_sum(part * weight)
+        for part in (truth * probability, truth * (1.0 - probability), (1.0 - truth) * probability)
+    )
+    return 1.0 - (hit + EPSILON) / (hit + beta * missed + (1.0 - beta) * false + EPSILON)
+
+
+def bce_tversky_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, beta: float) -> tf.Tensor:
+    """Binary cross-entropy + Tversky."""
+    return bce_loss(truth, probability, weight) + tversky_loss(truth, probability, weight, beta)
+
+
+def unified_focal_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, beta: float) -> tf.Tensor:
+    """Half asymmetric focal, half asymmetric focal Tversky loss (Yeung et al., CMIG 95, 2022), lambda 1/2.
+
+    `beta` is their delta, the weight of the vessel class and of what is missed; their gamma is UNIFIED_GAMMA. As in
+    their code, the Tversky terms of both classes are averaged; sums are over the batch.
+    """
+    p = tf.clip_by_value(probability, EPSILON, 1.0 - EPSILON)
+    vessel = beta * truth * tf.math.log(p)
+    background = (1.0 - beta) * (1.0 - truth) * tf.pow(p, UNIFIED_GAMMA) * tf.math.log(1.0 - p)
+    of_background = tversky_loss(1.0 - truth, 1.0 - p, weight, beta)
+    of_vessel = tf.pow(tf.maximum(tversky_loss(truth, p, weight, beta), EPSILON), 1.0 - UNIFIED_GAMMA)
+    return 0.5 * _weighted_mean(-vessel - background, weight) + 0.25 * (of_background + of_vessel)
+
+
+def weighing_thin(loss: Loss, times: float) -> Loss:
+    """That loss of maps (B, H, W), pixels of thin vessels counting so many times; itself where that is once.
+
+    Thin is what an opening of the truth by a square of THIN_SIDE pixels removes.
+    """
+
+    def weighed(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        eroded = -tf.nn.max_pool2d(-truth[..., None], THIN_SIDE, 1, "SAME")
+        thin = truth - tf.nn.max_pool2d(eroded, THIN_SIDE, 1, "SAME")[..., 0]
+        return loss(truth, probability, weight * (1.0 + (times - 1.0) * thin))
+
+    return loss if times == 1 else weighed
+
+
+def get(name: str, alpha: float, gamma: float, balance: float | None, beta: float) -> Loss:
     """The loss of that name; ValueError with the known ones for another."""
     known: dict[str, Loss] = {
         "focal_dice": partial(focal_dice_loss, alpha=alpha, gamma=gamma, balance=balance),
@@ -69,6 +116,8 @@ def get(name: str, alpha: float, gamma: float, balance: float | None) -> Loss:
         "focal": partial(focal_loss, alpha=alpha, gamma=gamma),
         "bce": bce_loss,
         "bce_dice": bce_dice_loss,
+        "bce_tversky": partial(bce_tversky_loss, beta=beta),
+        "unified_focal": partial(unified_focal_loss, beta=beta),
     }
     if name not in known:
         raise ValueError(f"loss.name: expected one of {', '.join(known)}, got {name!r}")

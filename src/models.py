@@ -17,7 +17,8 @@ from src.backend import tf
 import segmentation_models as sm  # isort: skip  (needs what src.backend sets)
 
 LIBRARY = {"unet": sm.Unet, "linknet": sm.Linknet, "fpn": sm.FPN, "pspnet": sm.PSPNet}
-ARCHITECTURES = (*LIBRARY, "residual_unet")
+COMPACT = ("residual_unet", "residual_w_net")
+ARCHITECTURES = (*LIBRARY, *COMPACT)
 STEP = {"pspnet": 96}  # sides a network takes are multiples of this
 DEFAULT_STEP = 32
 CALLERS = ("Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod")  # layers that call what they say
@@ -49,14 +50,16 @@ def build(
 ) -> tf.keras.Model:
     """A network from (B, H, W, 3) float32 in 0..255 to (B, H, W, 1) float32 probability.
 
-    H and W are any multiples of 32; with `pspnet`, whose pooling fixes them, they are `size`.
+    H and W are any multiples of 32; with `pspnet`, whose pooling fixes them, they are `size`. A residual_w_net is two
+    residual_unets, of which the second sees the photograph and what the first has found (Galdran et al., Scientific
+    Reports 12, 2022); it answers (B, H, W, 2), second and first, so that both are trained: see `final`.
 
     Args:
-        architecture: unet, linknet, fpn or pspnet of segmentation_models, or residual_unet.
-        backbone: an encoder of segmentation_models, such as efficientnetb0; residual_unet has none.
-        encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder; for residual_unet, that of a
-            network that an earlier run saved: all its weights are taken.
-        filters: the widths of residual_unet, from full resolution down.
+        architecture: unet, linknet, fpn or pspnet of segmentation_models, residual_unet or residual_w_net.
+        backbone: an encoder of segmentation_models, such as efficientnetb0; the compact networks have none.
+        encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder; for a compact network, that
+            of a residual_unet that an earlier run saved: all its weights are taken, in a residual_w_net by the first.
+        filters: the widths of the compact networks, from full resolution down.
         size: side of the training patches in pixels.
 
     Raises:
@@ -69,15 +72,27 @@ def build(
         raise ValueError(f"patch.size: expected a multiple of {step} for {architecture}, got {size}")
     side = size if architecture in STEP else None
     image = tf.keras.Input((side, side, 3), name="image")
-    if architecture == "residual_unet":
-        logit = residual_unet.build(filters, side)(image)
+    if architecture in COMPACT:
+        network = residual_unet.build(filters, side)
+        if encoder_weights is not None:
+            _start_from(network, encoder_weights)
+        logit = network(image)
     else:
         logit = _of_library(architecture, backbone, encoder_weights, side)(_input_form(backbone)(image))
-    probability = tf.keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logit)
-    network = tf.keras.Model(image, probability, name=architecture)
-    if architecture == "residual_unet" and encoder_weights is not None:
-        _start_from(network, encoder_weights)
-    return network
+    if architecture != "residual_w_net":
+        return tf.keras.Model(image, _probability(logit, "probability"), name=architecture)
+    first = _probability(logit, "first")
+    seen = tf.keras.layers.Concatenate()([image, tf.keras.layers.Rescaling(255.0)(first)])
+    second = _probability(residual_unet.build(filters, side, channels=4)(seen), "probability")
+    answers = tf.keras.layers.Concatenate(dtype="float32", name="answers")([second, first])
+    return tf.keras.Model(image, answers, name=architecture)
+
+
+def final(model: tf.keras.Model) -> tf.keras.Model:
+    """The network without those of its answers that are there for training alone: (B, H, W, 1) probability."""
+    if model.output_shape[-1] == 1:
+        return model
+    return tf.keras.Model(model.input, model.get_layer("probability").output, name=model.name)
 
 
 def mean(members: list[tf.keras.Model]) -> tf.keras.Model:
@@ -92,10 +107,14 @@ def mean(members: list[tf.keras.Model]) -> tf.keras.Model:
     return tf.keras.Model(image, probability, name="mean")
 
 
+def _probability(logit: tf.Tensor, name: str) -> tf.Tensor:
+    return tf.keras.layers.Activation("sigmoid", dtype="float32", name=name)(logit)
+
+
 def _start_from(network: tf.keras.Model, path: str) -> None:
-    """Give the network the weights of a saved one of the same form; ValueError where that is another."""
+    """Give a residual_unet the weights of a saved one; ValueError where that is another network."""
     if not Path(path).is_file():
-        raise ValueError(f"model.encoder_weights: expected null or a model.h5 for residual_unet, got {path!r}")
+        raise ValueError(f"model.encoder_weights: expected null or a model.h5 of a residual_unet, got {path!r}")
     weights = load(Path(path)).get_weights()
     expected, found = ([array.shape for array in arrays] for arrays in (network.get_weights(), weights))
     if expected != found:

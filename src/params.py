@@ -124,7 +124,7 @@ class Augment(Section):
 class Model(Section):
     """The network."""
 
-    architecture: Literal["unet", "linknet", "fpn", "pspnet", "residual_unet"]
+    architecture: Literal["unet", "linknet", "fpn", "pspnet", "residual_unet", "residual_w_net"]
     backbone: str
     encoder_weights: str | None
     filters: Annotated[tuple[Annotated[Count, Field(le=4096)], ...], Field(min_length=2, max_length=6)]
@@ -133,10 +133,11 @@ class Model(Section):
 class Loss(Section):
     """What training lowers."""
 
-    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice"]
+    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal"]
     alpha: Unit
     gamma: Annotated[NotNegative, Field(le=100)]
     balance: Unit | None
+    beta: Unit
 
 
 class Train(Section):
@@ -149,6 +150,7 @@ class Train(Section):
     steps_per_epoch: Count | None
     batch_size: Annotated[Count, Field(le=4096)]
     clip_norm: Positive | None
+    thin_weight: Annotated[NotNegative, Field(le=100)]
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool

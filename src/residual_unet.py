@@ -15,15 +15,16 @@ RARE = -2.0  # first bias of the logit: about one pixel in eight is vessel
 ENTRANCE = 6  # pixels, side of the first convolution: 3x3 of its steps of 2
 
 
-def build(filters: tuple[int, ...], side: int | None) -> tf.keras.Model:
-    """A network from (B, H, W, 3) in 0..255 to a logit (B, H, W, 1).
+def build(filters: tuple[int, ...], side: int | None, channels: int = 3) -> tf.keras.Model:
+    """A network from (B, H, W, channels) in 0..255 to a logit (B, H, W, 1).
 
     Args:
         filters: width of each level, from full resolution down, at least two; H and W are multiples of
             2 ** (levels - 1).
         side: H and W where they are fixed, else None.
+        channels: red, green and blue, and whatever else there is to see.
     """
-    image = tf.keras.Input((side, side, 3))
+    image = tf.keras.Input((side, side, channels))
     standard = layers.Rescaling(1 / SPREAD, -NEUTRAL / SPREAD)(image)
     x = levels(layers.ReLU()(convolution(standard, filters[1], ENTRANCE, stride=2)), filters[1:])
     x = layers.Concatenate()([layers.Conv2DTranspose(filters[0], 2, strides=2)(x), standard])

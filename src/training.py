@@ -57,7 +57,7 @@ class Data(NamedTuple):
 class PixelCounts(tf.keras.metrics.Metric):
     """True and false positives and negatives in the FOV at probability 0.5, summed over an epoch.
 
-    The target is (B, H, W, 2): truth and fov.
+    The target is (B, H, W, 2): truth and fov. Of several answers the first counts.
     """
 
     def __init__(self, name: str = "counts") -> None:
@@ -161,10 +161,14 @@ def optimizer(schedule: Schedule) -> tf.keras.optimizers.Optimizer:
 
 
 def in_fov(loss: Loss) -> Loss:
-    """That loss as Keras calls it: target (B, H, W, 2) of truth and fov, probability (B, H, W, 1)."""
+    """That loss as Keras calls it: target (B, H, W, 2) of truth and fov, probability (B, H, W, N).
+
+    It is summed over N answers; all networks but residual_w_net have one.
+    """
 
     def fov_loss(target: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
-        return loss(target[..., 0], probability[..., 0], target[..., 1])
+        answers = range(probability.shape[-1])
+        return sum(loss(target[..., 0], probability[..., answer], target[..., 1]) for answer in answers)
 
     return fov_loss
 

@@ -79,12 +79,13 @@ def members(
         monitor=train.monitor,
         patience=train.patience,
     )
+    lowered = losses.weighing_thin(losses.get(**loss.model_dump()), train.thin_weight)
     networks = []
     for seed in range(train.seed, train.seed + train.members):
         backend.set_seed(seed)
         network = models.build(**model.model_dump(), size=data.train.images.shape[1])
-        training.fit(network, losses.get(**loss.model_dump()), schedule, data._replace(seed=seed), log, memory)
-        networks.append(network)
+        training.fit(network, lowered, schedule, data._replace(seed=seed), log, memory)
+        networks.append(models.final(network))
     return networks
 
 
@@ -93,7 +94,7 @@ def rescued(error: health.BadLossError, memory: Memory | None) -> str:
     if memory is None or error.epoch is None:
         return str(error)
     path = memory.store.folder / "best.h5"
-    models.save(models.in_float32(error.model), path)
+    models.save(models.in_float32(models.final(error.model)), path)
     return f"{error}; the network of epoch {error.epoch}, {error.kind}, is kept as {path}"
 
 

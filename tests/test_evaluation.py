@@ -12,7 +12,7 @@ from src.backend import tf
 from src.counts import count, scores
 from src.evaluation import Evaluation, ProbabilityMap, Rules, loss_of, write_validation
 
-LOSS = losses.get("focal_dice", 0.25, 2.0, None)
+LOSS = losses.get("focal_dice", 0.25, 2.0, None, 0.7)
 RULES = Rules(threshold=0.4, loss=LOSS, widths=(2.5, 5.5), draws=200, seed=1)
 
 
@@ -44,11 +44,11 @@ def scores_of(evaluation: Evaluation) -> dict:
     return evaluation.scores(evaluation.summary())
 
 
-@pytest.mark.parametrize("name", ["focal_dice", "dice", "focal", "bce", "bce_dice"])
+@pytest.mark.parametrize("name", ["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal"])
 def test_loss_of_a_histogram_is_the_loss_of_the_map(tmp_path, name):
     sample, levels = made(tmp_path, "drive", "01", 1, False)
     truth, fov = samples.truth(sample), samples.fov(sample)
-    loss = losses.get(name, 0.25, 2.0, None)
+    loss = losses.get(name, 0.25, 2.0, None, 0.7)
     direct = loss(*(tf.constant(array, tf.float64) for array in (truth, levels / 65535, fov)))
     assert loss_of(metrics.histogram(levels, truth, fov), loss) == pytest.approx(float(direct))
 

@@ -25,18 +25,20 @@ def run(path, image: np.ndarray) -> np.ndarray:
     return onnxruntime.InferenceSession(path, options).run(None, {"image": image})[0]
 
 
-def network(members: int) -> tf.keras.Model:
+def network(members: int, architecture: str = "residual_unet") -> tf.keras.Model:
     """A network that has seen images: batch normalisation has statistics of its own."""
-    built = [models.build("residual_unet", "", None, (4, 8), 64) for _ in range(members)]
+    built = [models.final(models.build(architecture, "", None, (4, 8), 64)) for _ in range(members)]
     for member in built:
         for _ in range(5):
             member(IMAGE, training=True)
     return models.mean(built)
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_exported_network_predicts_what_the_network_does_at_any_size(tmp_path, members):
-    model, path = network(members), tmp_path / "model.onnx"
+@pytest.mark.parametrize(
+    ("members", "architecture"), [(1, "residual_unet"), (2, "residual_unet"), (2, "residual_w_net")]
+)
+def test_exported_network_predicts_what_the_network_does_at_any_size(tmp_path, members, architecture):
+    model, path = network(members, architecture), tmp_path / "model.onnx"
     export.save(model, path)
     onnx.checker.check_model(path)
     for image in (IMAGE, IMAGE[:1, :32, :64]):

@@ -12,11 +12,13 @@ SHAPE = (2, 8, 8)
 TRUTH = (RNG.random(SHAPE) < 0.3).astype(np.float32)
 PROBABILITY = RNG.random(SHAPE).astype(np.float32)
 FOV = (RNG.random(SHAPE) < 0.7).astype(np.float32)
-NAMES = ("focal_dice", "dice", "focal", "bce", "bce_dice")
+NAMES = ("focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal")
 
 
-def named(name: str, alpha: float = 0.25, gamma: float = 2.0, balance: float | None = None) -> losses.Loss:
-    return losses.get(name, alpha, gamma, balance)
+def named(
+    name: str, alpha: float = 0.25, gamma: float = 2.0, balance: float | None = None, beta: float = 0.7
+) -> losses.Loss:
+    return losses.get(name, alpha, gamma, balance, beta)
 
 
 def value(loss: losses.Loss, truth=TRUTH, probability=PROBABILITY, weight=FOV) -> float:
@@ -55,6 +57,40 @@ def test_balance_weighs_focal_against_dice(balance):
     assert value(named("focal_dice")) == pytest.approx(focal + overlap, rel=1e-5)
 
 
+def test_tversky_loss_by_hand():
+    arguments = np.array([1.0, 0.0, 1.0]), np.array([0.5, 0.25, 1.0]), np.ones(3)
+    tversky = value(named("bce_tversky", beta=0.9), *arguments) - value(named("bce"), *arguments)
+    assert tversky == pytest.approx(1 - 1.5 / (1.5 + 0.9 * 0.5 + 0.1 * 0.25), rel=1e-5)
+
+
+def test_tversky_loss_at_one_half_is_the_dice_loss():
+    assert value(named("bce_tversky", beta=0.5)) == pytest.approx(value(named("bce_dice")), rel=1e-5)
+
+
+def test_unified_focal_loss_of_one_pixel_by_hand():
+    loss, arguments = named("unified_focal", beta=0.6), [np.array([number], np.float64) for number in (1.0, 0.8, 1.0)]
+    expected = 0.5 * -0.6 * math.log(0.8) + 0.25 * (math.sqrt(1 - 0.8 / (0.8 + 0.6 * 0.2)) + 1)
+    assert value(loss, *arguments) == pytest.approx(expected, rel=1e-5)
+    arguments[0][0] = 0.0
+    expected = 0.5 * -0.4 * math.sqrt(0.8) * math.log(0.2) + 0.25 * (1 - 0.2 / (0.2 + 0.6 * 0.8) + 1)
+    assert value(loss, *arguments) == pytest.approx(expected, rel=1e-5)
+
+
+def test_thin_vessels_count_so_many_times():
+    truth = np.zeros((1, 32, 32), np.float32)
+    truth[0, 4:7] = truth[0, 16:24] = 1.0  # three and eight pixels wide
+    right, thin_missed, thick_missed = truth.copy(), truth.copy(), truth.copy()
+    thin_missed[0, 4:7], thick_missed[0, 16:24] = 0.0, 0.0
+    bce, inside = named("bce"), np.ones_like(truth)
+    weighed = losses.weighing_thin(bce, 3.0)
+    assert losses.weighing_thin(bce, 1.0) is bce
+    assert value(weighed, truth, right, inside) == pytest.approx(value(bce, truth, right, inside), abs=1e-6)
+    mass = 32 * 32 + 2 * 3 * 32  # of all weights: thin pixels three times
+    for missed, times in ((thin_missed, 3), (thick_missed, 1)):
+        expected = value(bce, truth, missed, inside) * times * 32 * 32 / mass
+        assert value(weighed, truth, missed, inside) == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_pixels_outside_the_fov_never_count(name):
     other = np.where(FOV > 0, PROBABILITY, 1 - PROBABILITY)
@@ -91,5 +127,5 @@ def test_better_map_has_lower_loss(name):
 
 
 def test_unknown_loss_lists_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of focal_dice, dice, focal, bce, bce_dice, got 'hinge'"):
+    with pytest.raises(ValueError, match=f"expected one of {', '.join(NAMES)}, got 'hinge'"):
         named("hinge")

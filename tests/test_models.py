@@ -83,7 +83,7 @@ def test_mixed_precision_network_is_saved_in_float32():
         ),
         (
             ("segnet", "vgg16", None, FILTERS, 64),
-            "model.architecture: expected one of unet, linknet, fpn, pspnet, residual_unet",
+            "model.architecture: expected one of unet, linknet, fpn, pspnet, residual_unet, residual_w_net",
         ),
         (("pspnet", "mobilenetv2", None, FILTERS, 64), "patch.size: expected a multiple of 96 for pspnet, got 64"),
         (
@@ -92,7 +92,7 @@ def test_mixed_precision_network_is_saved_in_float32():
         ),
         (
             ("residual_unet", "mobilenetv2", "imagenet", FILTERS, 64),
-            "model.encoder_weights: expected null or a model.h5 for residual_unet, got 'imagenet'",
+            "model.encoder_weights: expected null or a model.h5 of a residual_unet, got 'imagenet'",
         ),
     ],
 )
@@ -102,10 +102,11 @@ def test_unknown_choice_is_named(arguments, said):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "size"), [("linknet", 64), ("fpn", 64), ("pspnet", 96), ("residual_unet", 64)]
+    ("architecture", "size"),
+    [("linknet", 64), ("fpn", 64), ("pspnet", 96), ("residual_unet", 64), ("residual_w_net", 64)],
 )
 def test_every_architecture_maps_an_image_to_a_probability(architecture, size):
-    model = models.build(architecture, "mobilenetv2", None, FILTERS, size)
+    model = models.final(models.build(architecture, "mobilenetv2", None, FILTERS, size))
     assert model(np.zeros((2, size, size, 3), np.float32)).shape == (2, size, size, 1)
 
 
@@ -143,13 +144,17 @@ def test_a_single_member_is_the_network_itself(unet):
     assert models.mean([unet]) is unet
 
 
-def test_mean_in_mixed_precision_is_saved_in_float32():
+@pytest.mark.parametrize("architecture", models.COMPACT)
+def test_mean_in_mixed_precision_is_saved_in_float32(architecture):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        mixed = models.mean([models.build("residual_unet", "", None, FILTERS, 64) for _ in range(2)])
+        mixed = models.mean([models.final(models.build(architecture, "", None, FILTERS, 64)) for _ in range(2)])
+        weights = mixed.get_weights()
         plain = models.in_float32(mixed)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
+    assert all(np.array_equal(a, b) for a, b in zip(weights, plain.get_weights(), strict=True))
+    assert plain(IMAGE).shape == (*IMAGE.shape[:3], 1)
     kinds = {layer.compute_dtype for member in plain.layers[1:3] for layer in member.layers}
     assert kinds == {plain.layers[-1].compute_dtype} == {"float32"}
 
@@ -176,6 +181,31 @@ def test_residual_unet_does_not_start_from_another_network(tmp_path, filters, me
     models.save(other, tmp_path / "model.h5")
     with pytest.raises(ValueError, match=r"encoder_weights: expected a residual_unet of one member .*model\.h5"):
         models.build("residual_unet", "", str(tmp_path / "model.h5"), FILTERS, 64)
+
+
+def test_w_net_is_two_networks_of_which_the_last_is_kept(tmp_path):
+    earlier = models.build("residual_unet", "", None, FILTERS, 64)
+    models.save(earlier, tmp_path / "unet.h5")
+    network = models.build("residual_w_net", "", str(tmp_path / "unet.h5"), FILTERS, 64)
+    second, first = np.moveaxis(network(IMAGE).numpy(), -1, 0)
+    assert np.allclose(first, earlier(IMAGE)[..., 0], atol=1e-6)
+    models.save(models.final(network), tmp_path / "model.h5")
+    kept = models.load(tmp_path / "model.h5")
+    assert np.allclose(kept(IMAGE)[..., 0], second, atol=1e-6)
+    assert np.abs(second - first).max() > 1e-3
+    assert kept.count_params() == network.count_params()
+
+
+def test_second_network_of_a_w_net_sees_what_the_first_has_found():
+    network = models.build("residual_w_net", "", None, FILTERS, 64)
+    first = network.get_layer(index=1)
+    before = models.final(network)(IMAGE).numpy()
+    first.set_weights([np.zeros_like(weights) for weights in first.get_weights()])
+    assert np.abs(models.final(network)(IMAGE) - before).max() > 1e-4
+
+
+def test_a_network_of_one_answer_is_final(unet):
+    assert models.final(unet) is unet
 
 
 def test_download_that_fails_is_one_sentence(monkeypatch):

@@ -176,6 +176,14 @@ def project(root: Path, **train: object) -> Path:
     return root
 
 
+def change(root: Path, section: str, **values: object) -> None:
+    """Change params.yaml."""
+    path = root / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params[section] |= values
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
 def stage(root: Path) -> subprocess.Popen:
     command = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"].split()
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
@@ -225,6 +233,18 @@ def test_stage_that_is_killed_ends_with_the_same_bytes(tmp_path, undisturbed, nu
     assert finished(root) == undisturbed
 
 
+def test_pairs_of_networks_go_on_as_well_and_keep_one_answer(tmp_path):
+    roots = [project(tmp_path / name, members=2) for name in ("whole", "killed")]
+    for root in roots:
+        change(root, "model", architecture="residual_w_net")
+    process = stage(roots[1])
+    wait_for_checkpoint(roots[1], process)
+    process.kill()
+    process.communicate()
+    assert finished(roots[0]) == finished(roots[1])
+    assert models.load(roots[0] / "data" / "model" / "model.h5").output_shape == (None, None, None, 1)
+
+
 def test_training_with_other_params_begins_anew(tmp_path):
     root = project(tmp_path)
     process = stage(root)
@@ -232,14 +252,18 @@ def test_training_with_other_params_begins_anew(tmp_path):
     process.kill()
     process.communicate()
     (first,) = root.glob("checkpoints/*")
-    values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    values["loss"]["gamma"] = 3.0
-    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    change(root, "loss", gamma=3.0)
     process = stage(root)
     said = process.communicate()[1]
     assert process.returncode == 0, said
     assert "0/12" in said  # steps
     assert list(root.glob("checkpoints/*")) == [first]
+
+
+def test_thin_vessels_may_count_more(tmp_path, undisturbed):
+    model, table = finished(project(tmp_path, thin_weight=3.0))
+    assert model != undisturbed[0]
+    assert table != undisturbed[1]
 
 
 def test_checkpoints_lie_at_the_real_root_of_an_experiment(tmp_path, monkeypatch):
@@ -337,12 +361,14 @@ def test_other_gpu_is_another_training(tmp_path, monkeypatch):
     assert len(folders) == 3
 
 
-def test_best_network_is_kept_when_the_loss_is_no_number(tmp_path):
+@pytest.mark.parametrize("architecture", models.COMPACT)
+def test_best_network_is_kept_when_the_loss_is_no_number(tmp_path, architecture):
     tf.keras.backend.clear_session()
-    model, memory = models.build("residual_unet", "", None, (4, 8), 32), Memory(Store(tmp_path))
+    model, memory = models.build(architecture, "", None, (4, 8), 32), Memory(Store(tmp_path))
     sentence = rescued(BadLossError("the loss became nan", model, 2, "the best of all"), memory)
     path = tmp_path / "best.h5"
     assert sentence == f"the loss became nan; the network of epoch 2, the best of all, is kept as {path}"
-    pairs = zip(models.load(tmp_path / "best.h5").get_weights(), model.get_weights(), strict=True)
+    assert models.load(path).output_shape[-1] == 1
+    pairs = zip(models.load(path).get_weights(), model.get_weights(), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
     assert memory.store.newest() is None  # it is no checkpoint

@@ -25,7 +25,7 @@ SCHEDULE = training.Schedule(
     monitor="f1",
     patience=None,
 )
-LOSS = losses.get("focal_dice", 0.25, 2.0, None)
+LOSS = losses.get("focal_dice", 0.25, 2.0, None, 0.7)
 
 
 def drawn(number: int = 6, side: int = 16) -> Patches:
@@ -77,6 +77,15 @@ def test_training_without_validation_leaves_its_cells_empty(tmp_path):
     for row in rows:
         assert float(row["f1"]) >= 0
         assert {row[f"validation_{name}"] for name in training.COLUMNS} == {""}
+
+
+def test_loss_is_summed_over_the_answers():
+    rng = np.random.default_rng(1)
+    target = tf.constant(rng.random((2, 8, 8, 2)) < 0.5, tf.float32)
+    first, second = (tf.constant(rng.random((2, 8, 8, 1)), tf.float32) for _ in range(2))
+    loss = training.in_fov(LOSS)
+    both = float(loss(target, tf.concat([first, second], axis=-1)))
+    assert both == pytest.approx(float(loss(target, first)) + float(loss(target, second)), rel=1e-6)
 
 
 def test_same_seed_gives_the_same_weights(tmp_path):
@@ -185,7 +194,7 @@ for name, strategy in strategies.items():
         model = small_network()
         log = training.EpochLog(Path(sys.argv[1]) / f"{name}.csv")
         data = training.Data(patches, patches, 4, 1, strategy.num_replicas_in_sync)
-        training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, data, log, None)
+        training.fit(model, losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
 """
 
 
@@ -214,7 +223,7 @@ with strategy.scope():
     model = small_network()
     log = training.EpochLog(Path(sys.argv[1]))
     data = training.Data(patches, patches, 4, 1, strategy.num_replicas_in_sync)
-    training.fit(model, losses.get("bce", 0.25, 2.0, None), SCHEDULE, data, log, None)
+    training.fit(model, losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
 """
 
 
