@@ -162,6 +162,11 @@ def turn(tab, name: str, value: float) -> None:
     """Move a slider, and wait for the picture."""
     tab.locator(f"#{name}").evaluate("(slider, value) => { slider.value = value; }", value)
     tab.locator(f"#{name}").dispatch_event("input")
+    wait_until_drawn(tab)
+
+
+def wait_until_drawn(tab) -> None:
+    """Sliders draw in the next frame: wait for the one after."""
     tab.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
 
@@ -272,6 +277,7 @@ def test_keyboard_reaches_and_moves_everything(tab, address, photograph):
         tab.keyboard.press("Tab")
     expected = ["file", "vessels", "opacity", "threshold", "reset", "save-probability", "save-vessels", "save-view"]
     assert seen[:8] == expected
+    wait_until_drawn(tab)
     assert tab.locator("#threshold-said").inner_text() > before
 
 
