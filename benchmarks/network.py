@@ -9,7 +9,6 @@ resolution, mixed precision, smaller batches).
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +57,12 @@ def built(params: Params) -> tf.keras.Model:
     return models.build(**params.model.model_dump(), size=params.patch.size)
 
 
-def pixels_a_second(make: Callable[[], tf.keras.Model], params: Params, mixed_precision: bool) -> float:
+def pixels_a_second(make: Callable[[Params], tf.keras.Model], params: Params, mixed_precision: bool) -> float:
     """The pixels that a network trains on in a second, over a few steps on random patches after a warm-up."""
     tf.keras.backend.clear_session()
     train, size, data = params.train, params.patch.size, random_batches(params)
     backend.set_precision(mixed_precision)
-    network = make()
+    network = make(params)
     schedule = training.Schedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = training.in_fov(losses.weighing_thin(losses.get(**params.loss.model_dump()), train.thin_weight))
     network.compile(optimizer=training.optimizer(schedule), loss=loss)
@@ -115,8 +114,8 @@ def main() -> None:
         "compact network before it was profiled": (trials.full_resolution, with_compact(params, FIRST_BATCH), False),
         "compact network now": (built, with_compact(params, BATCH), True),
     }
-    for name, (make, of, mixed) in ways.items():
-        print(f"training, {name}: {pixels_a_second(partial(make, of), of, mixed) / 1000:.0f} thousand pixels a second")
+    for name, way in ways.items():
+        print(f"training, {name}: {pixels_a_second(*way) / 1000:.0f} thousand pixels a second")
     model = untrained(params)
     for flips, name in ((False, "no flips"), (True, "four flips")):
         seconds = seconds_an_image(model, params, flips)
