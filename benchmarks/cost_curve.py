@@ -11,6 +11,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 
 from src.colours import BLUE, ORANGE, SKY, VERMILION
@@ -20,17 +21,22 @@ COLOURS = (BLUE, VERMILION, SKY, ORANGE)
 
 
 def curve(name: str) -> pd.DataFrame:
-    """Minutes and validation F1 (at probability .5, of patches) by epoch; ValueError where no image was held out."""
+    """Minutes and validation F1 (at probability .5, of patches) by epoch.
+
+    Raises:
+        ValueError: no image was held out, or several networks were trained.
+    """
     history = pd.read_csv(KEPT / name / "training.csv")
-    if history["validation_f1"].isna().any():
-        raise ValueError(f"{name}: expected an experiment that holds validation images out")
+    params = yaml.safe_load((KEPT / name / "params.yaml").read_text(encoding="utf-8"))
+    if history["validation_f1"].isna().any() or params["train"]["members"] > 1:
+        raise ValueError(f"{name}: expected an experiment of one member that holds validation images out")
     minutes = json.loads((KEPT / name / "cost.json").read_text(encoding="utf-8"))["training_minutes"]
     spent = history["epoch"] / history["epoch"].max() * minutes
     return pd.DataFrame({"minutes": spent, "f1": history["validation_f1"]})
 
 
 def main() -> None:
-    """Draw, and print the best of each curve by minute."""
+    """Draw, and print the end of each curve."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost_curve", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", default=["drive_16", "drive_reference"])

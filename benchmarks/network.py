@@ -3,7 +3,7 @@
 The network is that of params.yaml, or of another file of parameters. Training is timed in float32 and in mixed
 precision, which is faster on some processors and slower on others: so see before you set `train.mixed_precision`. The
 compact network is timed as well, as it was before it was profiled (full resolution, float32) and as it is now (half
-resolution, mixed precision, smaller batches).
+resolution, smaller batches).
 """
 
 import sys
@@ -64,7 +64,7 @@ def pixels_a_second(make: Callable[[Params], tf.keras.Model], params: Params, mi
     backend.set_precision(mixed_precision)
     network = make(params)
     schedule = training.Schedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
-    loss = training.in_fov(losses.weighing_thin(losses.get(**params.loss.model_dump()), train.thin_weight))
+    loss = training.in_fov(losses.weighing_narrow(losses.get(**params.loss.model_dump()), train.narrow_weight))
     network.compile(optimizer=training.optimizer(schedule), loss=loss)
     for steps in (2, STEPS):  # the first builds the graph
         begin = time.perf_counter()
@@ -108,11 +108,13 @@ def main() -> None:
     params = load_params(Path(sys.argv[1] if len(sys.argv) > 1 else "params.yaml"))
     backend.configure(params.train.threads, params.train.seed)
     print(f"input pipeline: {pixels_read_a_second(params) / 1000:.0f} thousand pixels a second")
+    before, now = with_compact(params, FIRST_BATCH), with_compact(params, BATCH)
     ways = {
         "float32": (built, params, False),
         "mixed precision": (built, params, True),
-        "compact network before it was profiled": (trials.full_resolution, with_compact(params, FIRST_BATCH), False),
-        "compact network now": (built, with_compact(params, BATCH), True),
+        "compact network before it was profiled, float32": (trials.full_resolution, before, False),
+        "compact network now, float32": (built, now, False),
+        "compact network now, mixed precision": (built, now, True),
     }
     for name, way in ways.items():
         print(f"training, {name}: {pixels_a_second(*way) / 1000:.0f} thousand pixels a second")

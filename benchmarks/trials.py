@@ -2,9 +2,9 @@
 
 DATA is a folder of photographs as stage download writes it (`data/raw/train` of a run with `data.validation: 0`). Each
 trial differs in one respect from the first: the compact network at half resolution, trained with BCE + Dice on variants
-of patches within the limits of params.yaml, unbent. All are trained equally long, twice: on one half of the
-photographs, scored on the other. F1 is at the best threshold of each half, which favours none of them; differences are
-paired, image by image. What helps belongs into `src`.
+of patches within the limits of params.yaml, unbent, in mixed precision. All are trained for equally many steps, twice:
+on one half of the photographs, scored on the other. F1 is at the best threshold of each half, which favours none of
+them; differences are paired, image by image. What helps belongs into `src`.
 """
 
 import argparse
@@ -111,7 +111,9 @@ def attention(params: Params) -> tf.keras.Model:
 
 
 def _standard(image: tf.Tensor) -> tf.Tensor:
-    return layers.Rescaling(1 / residual_unet.SPREAD, -residual_unet.NEUTRAL / residual_unet.SPREAD)(image)
+    return layers.Rescaling(1 / residual_unet.SPREAD, -residual_unet.NEUTRAL / residual_unet.SPREAD, dtype="float32")(
+        image
+    )
 
 
 def _finished(image: tf.Tensor, x: tf.Tensor) -> tf.keras.Model:
@@ -153,15 +155,16 @@ def bce_dice_cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Te
 
 
 STRONGER = {"noise": 0.04, "blur": 1.5, "gamma": 0.4, "contrast": 0.35, "colour": 0.15, "brightness": 0.15}
+WEIGHED = losses.weighing_narrow(losses.bce_dice_loss, 3.0)
 FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None, 0.7))
 TRIALS = {
     "BCE + Dice": Trial(),
     "again, another seed": Trial(),
     "focal Dice": Trial(loss=FOCAL_DICE),
     "BCE + Tversky": Trial(loss=training.in_fov(partial(losses.bce_tversky_loss, beta=0.7))),
-    "unified focal": Trial(loss=training.in_fov(partial(losses.unified_focal_loss, beta=0.6))),
+    "unified focal": Trial(loss=training.in_fov(partial(losses.unified_focal_loss, gamma=0.5, beta=0.6))),
     "BCE + Dice + soft clDice": Trial(loss=training.in_fov(bce_dice_cldice_loss)),
-    "thin vessels count three times": Trial(loss=training.in_fov(losses.weighing_thin(losses.bce_dice_loss, 3.0))),
+    "vessels narrower than 5 pixels count three times": Trial(loss=training.in_fov(WEIGHED)),
     "moving average of weights": Trial(averaged=True),
     "half as wide again": Trial(wider),
     "full resolution": Trial(full_resolution),

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from src.patches import NEUTRAL, Patches, PatchWriter, cut, read
 
-BEND_STEP = 32  # pixels between the independent points of the elastic field
+BEND_STEP = 32  # a side of so many pixels more has one independent point of the elastic field more
 BEND_REACH = 3.0  # largest displacement, in standard deviations
 TAPS = 2  # pixels beyond a position that cubic interpolation reads
 QUARTER = math.pi / 2  # radians
@@ -56,7 +56,7 @@ class Change(NamedTuple):
     angle: float = 0.0  # radians
     flip: bool = False  # left and right exchanged; with rotation this makes up-down as well
     zoom: float = 1.0  # source pixels a patch pixel
-    bend: np.ndarray | None = None  # displacements (g, g, 2) float32 in pixels, at every BEND_STEP pixels
+    bend: np.ndarray | None = None  # displacements (g, g, 2) float32 in pixels, at points spread evenly
     bend_reach: float = 0.0  # pixels that no displacement exceeds
     brightness: float = 0.0  # added, as a share of the grey range
     contrast: float = 1.0  # factor of the distance from NEUTRAL

@@ -17,15 +17,18 @@ __all__ = ["configure", "devices", "set_precision", "set_seed", "strategy", "tf"
 def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
     """Fix threads, seed, determinism and precision for this process, before any tensor is made.
 
-    The number of threads decides the order of sums and so the last bits of the weights. Where GPUs are
-    visible, their memory is taken as needed. For `mixed_precision` see `set_precision`.
+    The number of threads decides the order of sums and so the last bits of the weights. Where GPUs are visible, their
+    memory is taken as needed, and nothing is promised of last bits: TensorFlow has no deterministic gradient of
+    nearest-neighbour upsampling there, which the networks need. For `mixed_precision` see `set_precision`.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    for gpu in tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     set_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()
     # Dropout draws from variables that a checkpoint can hold, not from a state inside TensorFlow's kernels.
     tf.keras.backend.experimental.enable_tf_random_generator()
     set_precision(mixed_precision)

@@ -1,7 +1,8 @@
 """Losses of a vessel map, weighted pixel by pixel (0 outside the field of view).
 
 Each takes truth (0 or 1), probability in [0, 1] and weight, three tensors of one shape and float type, and
-returns a scalar. A weight may be any number of pixels, so a loss can also be taken from a histogram.
+returns a scalar. A weight may be any number of pixels, so a loss can also be taken from a histogram. Where several
+devices train, each takes the loss of its own part of the batch, and their mean is lowered.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,7 @@ from src.backend import tf
 
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 EPSILON = 1e-7
-UNIFIED_GAMMA = 0.5  # of the unified focal loss; as in its authors' code
-THIN_SIDE = 5  # pixels of the network's input; vessels less wide are thin
+NARROW_SIDE = 5  # pixels of the network's input; vessels less wide are narrow
 
 
 def _weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -21,7 +21,7 @@ def _weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
 
 
 def dice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """1 - (2 sum(p y) + eps) / (sum(p) + sum(y) + eps), sums over the batch (Milletari et al., 3DV 2016)."""
+    """1 - (2 sum(p y) + eps) / (sum(p) + sum(y) + eps), sums over the batch (Drozdzal et al., DLMIA 2016)."""
     overlap = tf.reduce_sum(truth * probability * weight)
     total = tf.reduce_sum((truth + probability) * weight)
     return 1.0 - (2.0 * overlap + EPSILON) / (total + EPSILON)
@@ -80,30 +80,33 @@ def bce_tversky_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor
     return bce_loss(truth, probability, weight) + tversky_loss(truth, probability, weight, beta)
 
 
-def unified_focal_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, beta: float) -> tf.Tensor:
+def unified_focal_loss(
+    truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, gamma: float, beta: float
+) -> tf.Tensor:
     """Half asymmetric focal, half asymmetric focal Tversky loss (Yeung et al., CMIG 95, 2022), lambda 1/2.
 
-    `beta` is their delta, the weight of the vessel class and of what is missed; their gamma is UNIFIED_GAMMA. As in
-    their code, the Tversky terms of both classes are averaged; sums are over the batch.
+    `gamma` in [0, 1) focuses on what is hard; `beta` is their delta, the weight of the vessel class and of what is
+    missed. As in their code, the Tversky terms of both classes are averaged; sums are over the batch.
     """
     p = tf.clip_by_value(probability, EPSILON, 1.0 - EPSILON)
     vessel = beta * truth * tf.math.log(p)
-    background = (1.0 - beta) * (1.0 - truth) * tf.pow(p, UNIFIED_GAMMA) * tf.math.log(1.0 - p)
+    background = (1.0 - beta) * (1.0 - truth) * tf.pow(p, gamma) * tf.math.log(1.0 - p)
     of_background = tversky_loss(1.0 - truth, 1.0 - p, weight, beta)
-    of_vessel = tf.pow(tf.maximum(tversky_loss(truth, p, weight, beta), EPSILON), 1.0 - UNIFIED_GAMMA)
+    of_vessel = tf.pow(tf.maximum(tversky_loss(truth, p, weight, beta), EPSILON), 1.0 - gamma)
     return 0.5 * _weighted_mean(-vessel - background, weight) + 0.25 * (of_background + of_vessel)
 
 
-def weighing_thin(loss: Loss, times: float) -> Loss:
-    """That loss of maps (B, H, W), pixels of thin vessels counting so many times; itself where that is once.
+def weighing_narrow(loss: Loss, times: float) -> Loss:
+    """That loss of maps (B, H, W), pixels of narrow vessels counting so many times; itself where that is once.
 
-    Thin is what an opening of the truth by a square of THIN_SIDE pixels removes.
+    Narrow is what an opening of the truth by a square of NARROW_SIDE pixels removes: what is called thin in the scores,
+    and most of what is called middle there.
     """
 
     def weighed(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        eroded = -tf.nn.max_pool2d(-truth[..., None], THIN_SIDE, 1, "SAME")
-        thin = truth - tf.nn.max_pool2d(eroded, THIN_SIDE, 1, "SAME")[..., 0]
-        return loss(truth, probability, weight * (1.0 + (times - 1.0) * thin))
+        eroded = -tf.nn.max_pool2d(-truth[..., None], NARROW_SIDE, 1, "SAME")
+        narrow = truth - tf.nn.max_pool2d(eroded, NARROW_SIDE, 1, "SAME")[..., 0]
+        return loss(truth, probability, weight * (1.0 + (times - 1.0) * narrow))
 
     return loss if times == 1 else weighed
 
@@ -117,7 +120,7 @@ def get(name: str, alpha: float, gamma: float, balance: float | None, beta: floa
         "bce": bce_loss,
         "bce_dice": bce_dice_loss,
         "bce_tversky": partial(bce_tversky_loss, beta=beta),
-        "unified_focal": partial(unified_focal_loss, beta=beta),
+        "unified_focal": partial(unified_focal_loss, gamma=gamma, beta=beta),
     }
     if name not in known:
         raise ValueError(f"loss.name: expected one of {', '.join(known)}, got {name!r}")

@@ -82,7 +82,8 @@ def build(
     if architecture != "residual_w_net":
         return tf.keras.Model(image, _probability(logit, "probability"), name=architecture)
     first = _probability(logit, "first")
-    seen = tf.keras.layers.Concatenate()([image, tf.keras.layers.Rescaling(255.0)(first)])
+    found = tf.keras.layers.Rescaling(255.0, dtype="float32")(first)
+    seen = tf.keras.layers.Concatenate(dtype="float32")([image, found])
     second = _probability(residual_unet.build(filters, side, channels=4)(seen), "probability")
     answers = tf.keras.layers.Concatenate(dtype="float32", name="answers")([second, first])
     return tf.keras.Model(image, answers, name=architecture)

@@ -12,6 +12,7 @@ FilterName = Literal["frangi", "sato", "matched_filter"]
 # What PyYAML raises where a value is not what its tag says, the text is no UTF-8, or lists nest too deep.
 OF_YAML = (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
 MOST_SENTENCES = 20
+TRAINED = Path("data/model/model.h5")  # of stage train
 SHORT = reprlib.Repr()  # what is shown of a value: a few hundred bytes of YAML can stand for gigabytes
 SHORT.maxlevel = 2
 
@@ -129,6 +130,12 @@ class Model(Section):
     encoder_weights: str | None
     filters: Annotated[tuple[Annotated[Count, Field(le=4096)], ...], Field(min_length=2, max_length=6)]
 
+    @model_validator(mode="after")
+    def _weights_are_not_those_that_are_replaced(self) -> "Model":
+        if Path(self.encoder_weights or "") == TRAINED:
+            raise ValueError(f"encoder_weights: expected a copy of {TRAINED} elsewhere; DVC deletes it before training")
+        return self
+
 
 class Loss(Section):
     """What training lowers."""
@@ -138,6 +145,12 @@ class Loss(Section):
     gamma: Annotated[NotNegative, Field(le=100)]
     balance: Unit | None
     beta: Unit
+
+    @model_validator(mode="after")
+    def _gamma_of_the_unified_focal_loss(self) -> "Loss":
+        if self.name == "unified_focal" and self.gamma >= 1:
+            raise ValueError(f"gamma: expected less than 1 with unified_focal, got {self.gamma}")
+        return self
 
 
 class Train(Section):
@@ -150,7 +163,7 @@ class Train(Section):
     steps_per_epoch: Count | None
     batch_size: Annotated[Count, Field(le=4096)]
     clip_norm: Positive | None
-    thin_weight: Annotated[NotNegative, Field(le=100)]
+    narrow_weight: Annotated[NotNegative, Field(le=100)]
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool

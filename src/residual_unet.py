@@ -25,7 +25,8 @@ def build(filters: tuple[int, ...], side: int | None, channels: int = 3) -> tf.k
         channels: red, green and blue, and whatever else there is to see.
     """
     image = tf.keras.Input((side, side, channels))
-    standard = layers.Rescaling(1 / SPREAD, -NEUTRAL / SPREAD)(image)
+    # In bfloat16, 256 grey levels would become fewer before the first convolution.
+    standard = layers.Rescaling(1 / SPREAD, -NEUTRAL / SPREAD, dtype="float32")(image)
     x = levels(layers.ReLU()(convolution(standard, filters[1], ENTRANCE, stride=2)), filters[1:])
     x = layers.Concatenate()([layers.Conv2DTranspose(filters[0], 2, strides=2)(x), standard])
     x = layers.ReLU()(convolution(x, filters[0], 3))

@@ -79,7 +79,7 @@ def members(
         monitor=train.monitor,
         patience=train.patience,
     )
-    lowered = losses.weighing_thin(losses.get(**loss.model_dump()), train.thin_weight)
+    lowered = losses.weighing_narrow(losses.get(**loss.model_dump()), train.narrow_weight)
     networks = []
     for seed in range(train.seed, train.seed + train.members):
         backend.set_seed(seed)

@@ -1,9 +1,10 @@
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from src import losses
+from src import losses, params
 from src.backend import tf
 from src.counts import count, dice
 
@@ -16,7 +17,7 @@ NAMES = ("focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unifi
 
 
 def named(
-    name: str, alpha: float = 0.25, gamma: float = 2.0, balance: float | None = None, beta: float = 0.7
+    name: str, alpha: float = 0.25, gamma: float = 0.5, balance: float | None = None, beta: float = 0.7
 ) -> losses.Loss:
     return losses.get(name, alpha, gamma, balance, beta)
 
@@ -27,9 +28,9 @@ def value(loss: losses.Loss, truth=TRUTH, probability=PROBABILITY, weight=FOV) -
 
 def test_focal_loss_of_one_pixel_by_hand():
     arguments = [np.array([number], np.float64) for number in (1.0, 0.8, 1.0)]
-    assert value(named("focal"), *arguments) == pytest.approx(-0.25 * 0.2**2 * math.log(0.8))
+    assert value(named("focal", gamma=2.0), *arguments) == pytest.approx(-0.25 * 0.2**2 * math.log(0.8))
     arguments[0][0] = 0.0
-    assert value(named("focal"), *arguments) == pytest.approx(-0.75 * 0.8**2 * math.log(0.2))
+    assert value(named("focal", gamma=2.0), *arguments) == pytest.approx(-0.75 * 0.8**2 * math.log(0.2))
 
 
 def test_dice_loss_by_hand():
@@ -76,14 +77,14 @@ def test_unified_focal_loss_of_one_pixel_by_hand():
     assert value(loss, *arguments) == pytest.approx(expected, rel=1e-5)
 
 
-def test_thin_vessels_count_so_many_times():
+def test_narrow_vessels_count_so_many_times():
     truth = np.zeros((1, 32, 32), np.float32)
     truth[0, 4:7] = truth[0, 16:24] = 1.0  # three and eight pixels wide
     right, thin_missed, thick_missed = truth.copy(), truth.copy(), truth.copy()
     thin_missed[0, 4:7], thick_missed[0, 16:24] = 0.0, 0.0
     bce, inside = named("bce"), np.ones_like(truth)
-    weighed = losses.weighing_thin(bce, 3.0)
-    assert losses.weighing_thin(bce, 1.0) is bce
+    weighed = losses.weighing_narrow(bce, 3.0)
+    assert losses.weighing_narrow(bce, 1.0) is bce
     assert value(weighed, truth, right, inside) == pytest.approx(value(bce, truth, right, inside), abs=1e-6)
     mass = 32 * 32 + 2 * 3 * 32  # of all weights: thin pixels three times
     for missed, times in ((thin_missed, 3), (thick_missed, 1)):
@@ -92,9 +93,10 @@ def test_thin_vessels_count_so_many_times():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pixels_outside_the_fov_never_count(name):
-    other = np.where(FOV > 0, PROBABILITY, 1 - PROBABILITY)
-    assert value(named(name), probability=other) == pytest.approx(value(named(name)), rel=1e-6)
+@pytest.mark.parametrize("times", [1.0, 3.0])
+def test_pixels_outside_the_fov_never_count(name, times):
+    other, loss = np.where(FOV > 0, PROBABILITY, 1 - PROBABILITY), losses.weighing_narrow(named(name), times)
+    assert value(loss, probability=other) == pytest.approx(value(loss), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -124,6 +126,10 @@ def test_graph_and_eager_agree(name):
 def test_better_map_has_lower_loss(name):
     better = 0.5 * PROBABILITY + 0.5 * TRUTH
     assert value(named(name), probability=better) < value(named(name))
+
+
+def test_every_loss_of_the_parameters_is_known():
+    assert get_args(params.Loss.model_fields["name"].annotation) == NAMES
 
 
 def test_unknown_loss_lists_the_known_ones():

@@ -40,6 +40,8 @@ def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
         ("loss.alpha", 2, "loss.alpha: .*less than or equal to 1, got 2"),
         ("loss.delta", 1, "loss.delta: unknown key"),
         ("loss.name", "hinge", "loss.name: .*'focal_dice'.*got 'hinge'"),
+        ("loss.name", "unified_focal", r"loss\.gamma: expected less than 1 with unified_focal, got 2\.0$"),
+        ("model.encoder_weights", "./data/model/model.h5", r"model\.encoder_weights: expected a copy of .* elsewhere"),
         ("train.learning_rate", "fast", "train.learning_rate: .*number.*got 'fast'"),
         ("train.learning_rate", float("nan"), "train.learning_rate: .*finite number, got nan"),
         ("train.epochs", True, "train.epochs: .*not a truth value, got True"),

@@ -261,7 +261,7 @@ def test_training_with_other_params_begins_anew(tmp_path):
 
 
 def test_thin_vessels_may_count_more(tmp_path, undisturbed):
-    model, table = finished(project(tmp_path, thin_weight=3.0))
+    model, table = finished(project(tmp_path, narrow_weight=3.0))
     assert model != undisturbed[0]
     assert table != undisturbed[1]
 

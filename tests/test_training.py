@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import backend, losses, training
+from src import backend, batches, losses, training
 from src.backend import tf
 from src.counts import count, scores
 from src.patches import Patches
@@ -177,6 +177,20 @@ def test_one_device_needs_no_strategy():
     assert backend.strategy().num_replicas_in_sync == 1
 
 
+@pytest.mark.parametrize("gpus", [[], ["first", "second"]])
+def test_determinism_is_asked_for_where_tensorflow_has_it(gpus, monkeypatch):
+    """On a GPU the gradient of nearest-neighbour upsampling would be refused, and with it every training."""
+    growing, asked = [], []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on)))
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
+    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)
+    backend.configure(threads=1)
+    assert growing == [(gpu, True) for gpu in gpus]
+    assert asked == ([] if gpus else [True])
+
+
 TWO_REPLICAS = """
 import sys
 from pathlib import Path
@@ -195,6 +209,11 @@ for name, strategy in strategies.items():
         log = training.EpochLog(Path(sys.argv[1]) / f"{name}.csv")
         data = training.Data(patches, patches, 4, 1, strategy.num_replicas_in_sync)
         training.fit(model, losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
+
+with strategy.scope():
+    log = training.EpochLog(Path(sys.argv[1]) / "dice.csv")
+    once = SCHEDULE._replace(epochs=1, steps_per_epoch=1)
+    training.fit(small_network(), losses.get("dice", 0.25, 2.0, None, 0.7), once, data, log, None)
 """
 
 
@@ -204,6 +223,16 @@ def test_two_replicas_learn_what_one_does(tmp_path):
     assert one[0]["loss"] != one[-1]["loss"]
     for mine, theirs in zip(one, two, strict=True):
         assert mine == pytest.approx(theirs, abs=1e-5)
+    # A loss of sums is that of each replica's half of the batch, not that of the whole.
+    images, target = next(iter(batches.training(drawn(), 4, 1)))
+    truth, probability = target[..., 0], small_network()(images)[..., 0]
+    whole, first, second = (
+        float(losses.dice_loss(truth[part], probability[part], tf.ones_like(truth[part])))
+        for part in (slice(4), slice(2), slice(2, 4))
+    )
+    halves = (first + second) / 2
+    assert read(tmp_path / "dice.csv")[0]["loss"] == pytest.approx(halves, abs=1e-5)
+    assert abs(whole - halves) > 1e-4
 
 
 TWO_WORKERS = """
