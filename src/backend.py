@@ -8,27 +8,29 @@ os.environ["SM_FRAMEWORK"] = "tf.keras"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow leaves oneDNN off on processors without AVX-512, where it makes training 1.5 times faster, too.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Of a GPU's memory take what is needed, also where a model is served.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import tensorflow as tf
 
-__all__ = ["configure", "devices", "set_precision", "set_seed", "strategy", "tf"]
+__all__ = ["configure", "described", "devices", "set_precision", "set_seed", "strategy", "tf"]
 
 
 def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
     """Fix threads, seed, determinism and precision for this process, before any tensor is made.
 
-    The number of threads decides the order of sums and so the last bits of the weights. Where GPUs are visible, their
-    memory is taken as needed, and nothing is promised of last bits: TensorFlow has no deterministic gradient of
-    nearest-neighbour upsampling there, which the networks need. For `mixed_precision` see `set_precision`.
+    On a CPU the number of threads decides the order of sums and so the last bits of the weights. Where GPUs are
+    visible, nothing is promised of these, as TensorFlow has no deterministic gradient of nearest-neighbour upsampling
+    there, which the networks need; it takes as many threads as it likes, and float32 is float32 and not TF32, in which
+    a network would score otherwise than as exported. For `mixed_precision` see `set_precision`.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    set_seed(seed)
-    if not gpus:
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    else:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.config.experimental.enable_op_determinism()
+    set_seed(seed)
     # Dropout draws from variables that a checkpoint can hold, not from a state inside TensorFlow's kernels.
     tf.keras.backend.experimental.enable_tf_random_generator()
     set_precision(mixed_precision)
@@ -56,6 +58,13 @@ def devices() -> list[tuple]:
         (d.name, more.get("device_name"), more.get("compute_capability"))
         for d, more in zip(found, details, strict=True)
     ]
+
+
+def described() -> str:
+    """In words, what this process computes on and in which precision."""
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    where = f"{gpus} GPUs" if gpus > 1 else "a GPU" if gpus else "the CPU"
+    return f"{where} in {tf.keras.mixed_precision.global_policy().name}"
 
 
 def strategy(workers: int = 1) -> tf.distribute.Strategy:

@@ -97,6 +97,8 @@ class Health(tf.keras.callbacks.Callback):
         weights = self.model.get_weights()
         if not finite(weights):
             self._stop("a weight became NaN or infinite")
+        if float(getattr(self.model.optimizer, "loss_scale", math.inf)) <= 1:  # it was halved at each step left out
+            self._stop("in float16, gradients that are NaN or infinite were left out again and again, the last time")
         if not math.isfinite(logs.get("val_loss", 0.0)):
             rate, where = self._rate(), self._where()
             self._refuse(

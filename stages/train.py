@@ -33,6 +33,9 @@ def main(
     pool, held_out = patches.read(augmented), patches.read_if_any(validation)
     strategy = backend.strategy(workers)
     replicas = strategy.num_replicas_in_sync
+    tqdm.write(f"training on {backend.described()}", file=sys.stderr)
+    if replicas > 1:
+        tqdm.write(f"warning: a training on {replicas} devices keeps no checkpoints", file=sys.stderr)
     memory = remembered([augmented, validation], model, loss, train, checkpoint_days) if replicas == 1 else None
     data = training.Data(pool, held_out, train.batch_size, train.seed, replicas)
     log = training.EpochLog(table, memory.rows() if memory else [])

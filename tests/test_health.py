@@ -31,6 +31,24 @@ def test_bad_loss_names_epoch_step_rate_and_patches_and_restores_good_weights(tm
     assert error.value.epoch is None
 
 
+def test_gradients_that_stay_nan_in_float16_end_the_training(tmp_path):
+    """The optimizer leaves such steps out, so that loss and weights stay sound, and nothing is learned."""
+
+    def loss(truth, probability, weight):
+        return LOSS(truth, probability, weight) + tf.reduce_sum(tf.sqrt(0.0 * probability))
+
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        longer, log = SCHEDULE._replace(epochs=5), training.EpochLog(tmp_path / "t")
+        with pytest.raises(
+            health.BadLossError, match=r"in float16, .* left out again .* in epoch 4, step 4, .* patches"
+        ):
+            training.fit(small_network(), loss, longer, data(), log, None)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
 def scored(monkeypatch, scores: list[float], break_after: int | None = None) -> list[list[np.ndarray]]:
     """Let the epochs have these validation scores F1; returns where the weights after each will be.
 

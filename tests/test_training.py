@@ -177,18 +177,22 @@ def test_one_device_needs_no_strategy():
     assert backend.strategy().num_replicas_in_sync == 1
 
 
-@pytest.mark.parametrize("gpus", [[], ["first", "second"]])
-def test_determinism_is_asked_for_where_tensorflow_has_it(gpus, monkeypatch):
+@pytest.mark.parametrize(("gpus", "said"), [([], "the CPU"), (["one"], "a GPU"), (["one", "two"], "2 GPUs")])
+def test_determinism_is_asked_for_where_tensorflow_has_it(gpus, said, monkeypatch):
     """On a GPU the gradient of nearest-neighbour upsampling would be refused, and with it every training."""
-    growing, asked = [], []
+    asked = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on)))
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
-    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: None)
-    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: None)
-    backend.configure(threads=1)
-    assert growing == [(gpu, True) for gpu in gpus]
-    assert asked == ([] if gpus else [True])
+    for owner, name in (
+        (tf.config.experimental, "enable_tensor_float_32_execution"),
+        (tf.config.experimental, "enable_op_determinism"),
+        (tf.config.threading, "set_intra_op_parallelism_threads"),
+        (tf.config.threading, "set_inter_op_parallelism_threads"),
+    ):
+        monkeypatch.setattr(owner, name, lambda *given, name=name: asked.append((name, *given)))
+    backend.configure(threads=3)
+    of_cpu = [("set_intra_op_parallelism_threads", 3), ("set_inter_op_parallelism_threads", 3)]
+    assert asked == ([("enable_tensor_float_32_execution", False)] if gpus else [*of_cpu, ("enable_op_determinism",)])
+    assert backend.described() == f"{said} in float32"
 
 
 TWO_REPLICAS = """
