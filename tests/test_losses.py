@@ -86,7 +86,7 @@ def test_narrow_vessels_count_so_many_times():
     weighed = losses.weighing_narrow(bce, 3.0)
     assert losses.weighing_narrow(bce, 1.0) is bce
     assert value(weighed, truth, right, inside) == pytest.approx(value(bce, truth, right, inside), abs=1e-6)
-    mass = 32 * 32 + 2 * 3 * 32  # of all weights: thin pixels three times
+    mass = 32 * 32 + 2 * 3 * 32  # of all weights: narrow pixels three times
     for missed, times in ((thin_missed, 3), (thick_missed, 1)):
         expected = value(bce, truth, missed, inside) * times * 32 * 32 / mass
         assert value(weighed, truth, missed, inside) == pytest.approx(expected, rel=1e-4)

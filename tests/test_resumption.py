@@ -260,7 +260,7 @@ def test_training_with_other_params_begins_anew(tmp_path):
     assert list(root.glob("checkpoints/*")) == [first]
 
 
-def test_thin_vessels_may_count_more(tmp_path, undisturbed):
+def test_narrow_vessels_may_count_more(tmp_path, undisturbed):
     model, table = finished(project(tmp_path, narrow_weight=3.0))
     assert model != undisturbed[0]
     assert table != undisturbed[1]
