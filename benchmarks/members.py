@@ -21,7 +21,7 @@ SHOWN = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 def scores(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
     """The scores of one member on each test set, and its threshold."""
     evaluate, size = params.evaluate, (params.preprocess.fov_diameter, params.preprocess.clahe)
-    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
+    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size, evaluate.scales)
     predictor = Predictor(models.forward(member), member.input_shape[1], views)
     threshold = evaluate.threshold
     if threshold is None:

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import trials
-from src import backend, batches, losses, models, training
+from src import backend, batches, losses, models, segment, training
 from src.backend import tf
 from src.params import Params, load_params
 from src.patches import Patches
 from src.predictor import Predictor, Views
 
 STEPS, READS = 20, 200
+SECONDS = 30  # after which no further step is begun: precision that a processor does not have takes minutes for 20
 SHAPE = (584, 565, 3)  # of a DRIVE photograph
 IMAGES = 5
 FIRST_BATCH, BATCH = 4, 2  # patches a step of the compact network before it was profiled, and in the experiments
@@ -42,6 +43,19 @@ def pixels_read_a_second(params: Params) -> float:
     for _ in range(READS):
         next(batch)
     return READS * params.train.batch_size * params.patch.size**2 / (time.perf_counter() - begin)
+
+
+class Pace(tf.keras.callbacks.Callback):
+    """Steps of training and the seconds that they took, SECONDS and a step at most."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin to count."""
+        self.steps, self.begin = 0, time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count a step."""
+        self.steps, self.seconds = self.steps + 1, time.perf_counter() - self.begin
+        self.model.stop_training = self.seconds > SECONDS
 
 
 def with_compact(params: Params, batch_size: int) -> Params:
@@ -66,10 +80,10 @@ def pixels_a_second(make: Callable[[Params], tf.keras.Model], params: Params, mi
     schedule = training.Schedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = training.in_fov(losses.weighing_narrow(losses.get(**params.loss.model_dump()), train.narrow_weight))
     network.compile(optimizer=training.optimizer(schedule), loss=loss)
+    pace = Pace()
     for steps in (2, STEPS):  # the first builds the graph
-        begin = time.perf_counter()
-        network.fit(data, steps_per_epoch=steps, verbose=0)
-    return STEPS * train.batch_size * size**2 / (time.perf_counter() - begin)
+        network.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[pace])
+    return pace.steps * train.batch_size * size**2 / pace.seconds
 
 
 def untrained(params: Params) -> tf.keras.Model:
@@ -79,15 +93,15 @@ def untrained(params: Params) -> tf.keras.Model:
 
 
 def seconds_an_image(model: tf.keras.Model, params: Params, flips: bool) -> float:
-    """Seconds from a prepared DRIVE-sized photograph to its map."""
+    """Seconds from a DRIVE-sized photograph to its map."""
     evaluate = params.evaluate
-    views = Views(evaluate.tile, evaluate.overlap, flips, evaluate.batch_size)
+    views = Views(evaluate.tile, evaluate.overlap, flips, evaluate.batch_size, evaluate.scales)
     predictor = Predictor(models.forward(model), model.input_shape[1], views)
-    photograph = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
-    predictor.maps(photograph)  # builds the graph
-    begin = time.perf_counter()
-    for _ in range(IMAGES):
-        predictor.maps(photograph)
+    photograph, fov = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8), np.ones(SHAPE[:2], bool)
+    for number in range(1 + IMAGES):
+        if number == 1:  # before, the graph was built
+            begin = time.perf_counter()
+        segment.photograph(photograph, fov, predictor, max(SHAPE), clahe=0.0)
     return (time.perf_counter() - begin) / IMAGES
 
 

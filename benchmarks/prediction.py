@@ -181,7 +181,8 @@ def keras(network: Path, settings: exported.Settings, flips: bool) -> Callable:
 
     backend.configure(2)
     model = models.load(network)
-    predictor = Predictor(models.forward(model), model.input_shape[1], Views(settings.tile, settings.overlap, flips, 4))
+    views = Views(settings.tile, settings.overlap, flips, 4, settings.scales)
+    predictor = Predictor(models.forward(model), model.input_shape[1], views)
     return lambda image, fov: segment.photograph(image, fov, predictor, settings.fov_diameter, settings.clahe)
 
 

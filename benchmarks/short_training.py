@@ -19,7 +19,7 @@ from stages import augment, patch
 
 BATCH, SEED, DRAWS = 8, 1, 5000
 RATE = 4e-3  # largest learning rate from random weights
-VIEWS = Views(tile=1024, overlap=128, flips=True, batch_size=4)
+VIEWS = Views(tile=1024, overlap=128, flips=True, batch_size=4, scales=(1.0,))
 LOSS = training.in_fov(losses.bce_dice_loss)
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

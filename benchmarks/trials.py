@@ -81,7 +81,7 @@ def wider(params: Params) -> tf.keras.Model:
 def full_resolution(params: Params) -> tf.keras.Model:
     """The same levels of the same widths, the first at full resolution."""
     image, widths = tf.keras.Input((None, None, 3)), params.model.filters
-    x = layers.ReLU()(residual_unet.convolution(_standard(image), widths[0], 3))
+    x = layers.ReLU()(residual_unet.convolution(residual_unet.standardised(image), widths[0], 3))
     return _finished(image, residual_unet.levels(x, widths))
 
 
@@ -93,7 +93,7 @@ def w_net(params: Params) -> tf.keras.Model:
 def attention(params: Params) -> tf.keras.Model:
     """The compact network with gates on its skips (Oktay et al., MIDL 2018), which what comes from below opens."""
     image, widths = tf.keras.Input((None, None, 3)), params.model.filters
-    standard = _standard(image)
+    standard = residual_unet.standardised(image)
     x = layers.ReLU()(residual_unet.convolution(standard, widths[1], residual_unet.ENTRANCE, 2))
     skips = []
     for width in widths[1:-1]:
@@ -110,15 +110,9 @@ def attention(params: Params) -> tf.keras.Model:
     return _finished(image, layers.ReLU()(residual_unet.convolution(x, widths[0], 3)))
 
 
-def _standard(image: tf.Tensor) -> tf.Tensor:
-    return layers.Rescaling(1 / residual_unet.SPREAD, -residual_unet.NEUTRAL / residual_unet.SPREAD, dtype="float32")(
-        image
-    )
-
-
 def _finished(image: tf.Tensor, x: tf.Tensor) -> tf.keras.Model:
-    logit = layers.Conv2D(1, 1, bias_initializer=tf.keras.initializers.Constant(residual_unet.RARE))(x)
-    return tf.keras.Model(image, layers.Activation("sigmoid", dtype="float32")(logit))
+    probability = layers.Activation("sigmoid", dtype="float32")(residual_unet.logit(x))
+    return tf.keras.Model(image, probability)
 
 
 def cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

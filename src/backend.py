@@ -13,7 +13,19 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import tensorflow as tf
 
-__all__ = ["configure", "described", "devices", "set_precision", "set_seed", "strategy", "tf"]
+__all__ = [
+    "configure",
+    "described",
+    "devices",
+    "emulates_bfloat16",
+    "gathered",
+    "set_precision",
+    "set_seed",
+    "strategy",
+    "tf",
+]
+
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what Linux calls instructions that compute in it: two of x86-64, Arm's
 
 
 def configure(threads: int, seed: int = 0, mixed_precision: bool = False) -> None:
@@ -67,6 +79,16 @@ def described() -> str:
     return f"{where} in {tf.keras.mixed_precision.global_policy().name}"
 
 
+def emulates_bfloat16(processor: list[str]) -> bool:
+    """Whether layers made now would compute in bfloat16 on a processor (see `checkpoints`) without instructions for it.
+
+    Not where the system does not tell the processor's features.
+    """
+    features = [line.split() for line in processor if line.startswith(("flags", "Features"))]
+    policy = tf.keras.mixed_precision.global_policy().name
+    return policy == "mixed_bfloat16" and bool(features) and not BFLOAT16.intersection(*features)
+
+
 def strategy(workers: int = 1) -> tf.distribute.Strategy:
     """All `workers` of TF_CONFIG where they are several, all visible GPUs where there are several, else the one device.
 
@@ -77,3 +99,10 @@ def strategy(workers: int = 1) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     several = len(tf.config.list_physical_devices("GPU")) > 1
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+
+def gathered(strategy: tf.distribute.Strategy, digest: str) -> list[str]:
+    """The digests, hexadecimal and equally long, one of each worker, in the order of the cluster."""
+    mine = tf.constant([list(bytes.fromhex(digest))], tf.int32)  # made out here: devices of one worker count once
+    everyone = strategy.run(tf.function(lambda: tf.distribute.get_replica_context().all_gather(mine, axis=0)))
+    return [bytes(row).hex() for row in strategy.experimental_local_results(everyone)[0].numpy().tolist()]

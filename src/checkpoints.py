@@ -98,21 +98,26 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def key(params: dict[str, Any], inputs: Iterable[Path]) -> str:
-    """A name, 32 hexadecimal digits, for a training with these parameters and the files in these places.
+def recipe(params: dict[str, Any], inputs: Iterable[Path]) -> str:
+    """32 hexadecimal digits for what a training is made from: these parameters and the files in these places.
 
-    It also stands for the code of the project that this process has imported, the versions of packages, the processor
-    and the settings in the environment that change the last bits of weights.
+    And the code of the project that this process has imported, and the versions of packages.
     """
-    decisive = {
-        "params": params,
-        "inputs": [[file.name, _sha256(file)] for place in inputs for file in _files(place)],
-        "code": {name: _sha256(file) for name, file in code().items()},
-        "versions": [platform.python_version(), *map(version, PACKAGES)],
-        "processor": processor(),
-        "settings": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+    return _digest(
+        params=params,
+        inputs=[[file.name, _sha256(file)] for place in inputs for file in _files(place)],
+        code={name: _sha256(file) for name, file in code().items()},
+        versions=[platform.python_version(), *map(version, PACKAGES)],
+    )
+
+
+def key(of: str, devices: list[tuple]) -> str:
+    """The name, 32 hexadecimal digits, of a training from that recipe on these devices.
+
+    It also stands for the processor and the settings in the environment that change the last bits of weights.
+    """
+    settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
+    return _digest(recipe=of, devices=devices, processor=processor(), settings=settings)
 
 
 def code() -> dict[str, Path]:
@@ -150,6 +155,10 @@ def _checkpoint(value: bytes) -> Checkpoint:
 def _files(place: Path) -> list[Path]:
     """A file itself, or all files in a folder."""
     return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+
+
+def _digest(**decisive: object) -> str:
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _sha256(path: Path) -> str:

@@ -22,11 +22,13 @@ def save(model: tf.keras.Model, path: Path) -> None:
 def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same network with nodes, constants and values in the order and by the number in which its output needs them.
 
-    tf2onnx counts them over the life of a process, and leaves them in the order of a Python set.
+    tf2onnx counts them over the life of a process, leaves them in the order of a Python set, and leaves now this, now
+    that reshape that changes nothing: of these there are none here.
     """
     graph = model.graph
-    nodes = _in_order(graph)
     constants = {constant.name: constant for constant in graph.initializer}
+    _pass_by_idle_reshapes(model, constants)
+    nodes = _in_order(graph)
     ends = {value.name: value.name for value in (*graph.input, *graph.output)}
     used = dict.fromkeys(name for node in nodes for name in (*node.input, *node.output) if name)
     names = {"": ""} | {name: ends.get(name, f"v{number}") for number, name in enumerate(used)}
@@ -41,6 +43,19 @@ def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
     ends = ([_dimensions_named(value) for value in part] for part in (graph.input, graph.output))
     result = onnx.helper.make_graph(nodes, "network", *ends, initializer=kept)
     return onnx.helper.make_model(result, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def _pass_by_idle_reshapes(model: onnx.ModelProto, constants: dict[str, onnx.TensorProto]) -> None:
+    """Let no node need what a Reshape makes of a value that has the wanted shape already."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    shapes = {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in inferred}
+    same: dict[str, str] = {}
+    for node in model.graph.node:  # each after those that it needs
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type == "Reshape" and node.input[0] in shapes and node.input[1] in constants:
+            wanted = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
+            if wanted == [side or -1 for side in shapes[node.input[0]]]:  # 0 where it is free
+                same[node.output[0]] = node.input[0]
 
 
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from src import metrics, samples, segment
+from src import files, metrics, samples, segment
 from src.predictor import Maps, Predictor, Views
 
 KEY = "settings"  # of the metadata
@@ -30,6 +29,7 @@ class Settings(NamedTuple):
     overlap: int
     threshold: float
     trained_on: tuple[str, ...]  # names of data sets
+    scales: tuple[float, ...] = (1.0,)  # networks that were packed without know no other
 
 
 class Exported:
@@ -57,7 +57,7 @@ class Exported:
             fov: its field of view, (H, W) bool with at least one pixel.
             flips: whether to take the mean over four flips; without, there is no doubt (None).
         """
-        views = Views(self.settings.tile, self.settings.overlap, flips, BATCH_SIZE)
+        views = Views(self.settings.tile, self.settings.overlap, flips, BATCH_SIZE, self.settings.scales)
         predictor = Predictor(self._forward, _side(self.session), views)
         return segment.photograph(photograph, fov, predictor, self.settings.fov_diameter, self.settings.clahe)
 
@@ -86,9 +86,9 @@ def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceS
 
 def _settings(metadata: dict[str, str], path: Path) -> Settings:
     try:
-        values = json.loads(metadata[KEY])
-        return Settings(**values | {"trained_on": tuple(values["trained_on"])})
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        values = files.parse_json(metadata[KEY], KEY)
+        return Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except (KeyError, TypeError, ValueError) as error:
         expected = "expected a network packed by `python -m src.pack`"
         raise ValueError(f"{path}: {expected}, got one without settings of this version ({error})") from error
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from src.backend import tf
 
+LEAST_SCALE = 1.0  # of a loss in float16: Keras halves it at each step that it leaves out, and never below this
 FLAT_EPOCHS = 5  # a sound network is better at the end of one of these than of the first
 
 
@@ -97,8 +98,12 @@ class Health(tf.keras.callbacks.Callback):
         weights = self.model.get_weights()
         if not finite(weights):
             self._stop("a weight became NaN or infinite")
-        if float(getattr(self.model.optimizer, "loss_scale", math.inf)) <= 1:  # it was halved at each step left out
-            self._stop("in float16, gradients that are NaN or infinite were left out again and again, the last time")
+        if float(getattr(self.model.optimizer, "loss_scale", math.inf)) <= LEAST_SCALE:
+            self._refuse(
+                "in float16, steps whose gradients were NaN or infinite were left out again and again up to epoch "
+                f"{self.before + epoch + 1}, at learning rate {self._rate():.6g}: set train.mixed_precision: false, "
+                "lower train.learning_rate or set train.clip_norm"
+            )
         if not math.isfinite(logs.get("val_loss", 0.0)):
             rate, where = self._rate(), self._where()
             self._refuse(

@@ -34,6 +34,7 @@ def pack(network: Path, validation: Path, params: Params, out: Path) -> None:
         overlap=evaluate.overlap,
         threshold=threshold,
         trained_on=tuple(params.data.train),
+        scales=evaluate.scales,
     )
     files.write_bytes(out, packed(network.read_bytes(), settings))
 

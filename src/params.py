@@ -188,6 +188,7 @@ class Evaluate(Section):
     """Prediction of whole photographs, and the operating point."""
 
     flips: bool
+    scales: Annotated[tuple[Annotated[Float, Field(ge=0.25, le=4)], ...], Field(min_length=1, max_length=8)]
     tile: Annotated[Side, Field(ge=64, multiple_of=32)]
     overlap: Annotated[Int, Field(ge=0)]
     batch_size: Annotated[Count, Field(le=4096)]

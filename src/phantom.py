@@ -29,6 +29,7 @@ WIDE = (0.55, 0.80)  # share of that area that all but the twigs take
 ABSORPTION = ((0.15, 0.40), (0.76, 1.18), (0.50, 0.90))  # in red, green, blue; towards the ratios of DRIVE
 DISC_DENSITY = 0.6  # vessels on the bright disc look darker by so much
 VIGNETTING = (0.05, 0.35)  # light lost at the edge
+SLOPE = (0.0, 0.12)  # light gained and lost from the middle to two opposite edges
 PATCHES = (0.04, 0.075, 0.05)  # standard deviation of soft patches of light in red, green, blue
 COLOURED = (0.06, 0.03, 0.05)  # the same, of each colour by itself: the colour of DRIVE's ground varies
 STRAY_LIGHT = (0.0, 0.14)  # added at one side of the rim, greenish; seen in DRIVE
@@ -135,7 +136,7 @@ def _light(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np
     points = fundus.plane(*shape).points / np.float32(scale * FOV_RADIUS)
     middle = complex(*rng.normal(0, 0.15, 2))
     falling = 1 - rng.uniform(*VIGNETTING) * np.abs(points - np.complex64(middle)) ** 2
-    slope = 1 + rng.uniform(0, 0.12) * (points * np.complex64(np.exp(1j * rng.uniform(0, 2 * np.pi)))).real
+    slope = 1 + rng.uniform(*SLOPE) * (points * np.complex64(np.exp(1j * rng.uniform(0, 2 * np.pi)))).real
     shared, *single = (fundus.noise(rng, shape, 180 * scale) for _ in range(4))
     patches = 1 + shared[..., None] * np.array(PATCHES, np.float32)
     patches = patches + np.stack(single, axis=2) * np.array(COLOURED, np.float32)

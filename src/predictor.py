@@ -13,23 +13,25 @@ FLIPS = ((), (0,), (1,), (0, 1))  # the axes turned over
 
 
 class Views(NamedTuple):
-    """How an image is shown to the network.
+    """How a photograph is shown to the network.
 
     Whole where its sides are at most `tile` pixels, else in tiles that overlap by `overlap` pixels, at most half of
-    them, and are blended smoothly; with `flips` four times, turned over; `batch_size` flips at once.
+    them, and are blended smoothly; with `flips` four times, turned over; `batch_size` flips at once. All that in each
+    of the `scales`, which are of its usual size.
     """
 
     tile: int
     overlap: int
     flips: bool
     batch_size: int
+    scales: tuple[float, ...]
 
 
 class Maps(NamedTuple):
     """What a network says of an image: probability of vessel and doubt, (H, W) float32 in [0, 1].
 
-    The probability is the mean over the flips. The doubt is twice their standard deviation: 0 where all flips agree,
-    1 where half of them are sure of a vessel and half are sure of none; None where the image was shown only once.
+    The probability is the mean over all views. The doubt is twice their standard deviation: 0 where all agree, 1 where
+    half of them are sure of a vessel and half are sure of none; None where there are no flips.
     """
 
     probability: np.ndarray
@@ -40,8 +42,19 @@ class Maps(NamedTuple):
         return Maps(change(self.probability), None if self.doubt is None else change(self.doubt))
 
 
+def mean(maps: list[Maps]) -> Maps:
+    """The maps over all views of which each of these is over as many."""
+    probabilities = np.stack([each.probability for each in maps])
+    probability = probabilities.mean(axis=0)
+    if len(maps) == 1 or maps[0].doubt is None:
+        return Maps(probability, maps[0].doubt)
+    # The variance of all is the mean of those within a scale, and that of the means; resizing may take it beyond 1/4.
+    within = np.mean([np.square(each.doubt / 2) for each in maps], axis=0)
+    return Maps(probability, np.minimum(2 * np.sqrt(within + probabilities.var(axis=0)), np.float32(1)))
+
+
 class Predictor:
-    """A network, ready to map prepared images of any size."""
+    """A network, ready to map prepared images of any size; in which `scales`, `segment.photograph` sees to."""
 
     def __init__(self, forward: Forward, side: int | None, views: Views) -> None:
         """Take the network; one whose input has a fixed `side` takes tiles of that size, another (None) any."""
@@ -51,6 +64,7 @@ class Predictor:
         self.stride = self.tile - min(views.overlap, self.tile // 2)
         self.flips = FLIPS if views.flips else FLIPS[:1]
         self.batch_size = views.batch_size
+        self.scales = views.scales
 
     def maps(self, image: np.ndarray) -> Maps:
         """The maps (H, W) of an (H, W, 3) uint8 prepared image."""

@@ -25,13 +25,21 @@ def build(filters: tuple[int, ...], side: int | None, channels: int = 3) -> tf.k
         channels: red, green and blue, and whatever else there is to see.
     """
     image = tf.keras.Input((side, side, channels))
-    # In bfloat16, 256 grey levels would become fewer before the first convolution.
-    standard = layers.Rescaling(1 / SPREAD, -NEUTRAL / SPREAD, dtype="float32")(image)
+    standard = standardised(image)
     x = levels(layers.ReLU()(convolution(standard, filters[1], ENTRANCE, stride=2)), filters[1:])
     x = layers.Concatenate()([layers.Conv2DTranspose(filters[0], 2, strides=2)(x), standard])
     x = layers.ReLU()(convolution(x, filters[0], 3))
-    logit = layers.Conv2D(1, 1, bias_initializer=tf.keras.initializers.Constant(RARE))(x)
-    return tf.keras.Model(image, logit)
+    return tf.keras.Model(image, logit(x))
+
+
+def standardised(image: tf.Tensor) -> tf.Tensor:
+    """A prepared photograph at mean 0 and deviation 1, in float32: in bfloat16, 256 grey levels would become fewer."""
+    return layers.Rescaling(1 / SPREAD, -NEUTRAL / SPREAD, dtype="float32")(image)
+
+
+def logit(x: tf.Tensor) -> tf.Tensor:
+    """One number a pixel, of which the sigmoid is a probability."""
+    return layers.Conv2D(1, 1, bias_initializer=tf.keras.initializers.Constant(RARE))(x)
 
 
 def levels(x: tf.Tensor, widths: tuple[int, ...]) -> tf.Tensor:

@@ -24,10 +24,14 @@ OUTPUTS: dict[str, Callable] = {"png": as_png, "array": np.asarray}
 class Service:
     """A network, and how photographs are prepared for it."""
 
-    def __init__(
-        self, network: Path, *, fov_diameter: int, clahe: float, tile: int, overlap: int, flips: bool, batch_size: int
-    ) -> None:
+    def __init__(self, network: Path, *, fov_diameter: int, clahe: float, **views: object) -> None:
         """Load the network of an .h5; the rest is that of sections `preprocess` and `evaluate` of params.yaml.
+
+        Args:
+            network: the file.
+            fov_diameter: as in `preprocess`.
+            clahe: as in `preprocess`.
+            views: the fields of `predictor.Views`, as in `evaluate`.
 
         Raises:
             RuntimeError: the process imported TensorFlow before, with another Keras than the network's.
@@ -37,8 +41,7 @@ class Service:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {LEGACY}, got {found}: {remedy}")
         model = models.load(network)
-        views = Views(tile, overlap, flips, batch_size)
-        self.predictor = Predictor(models.forward(model), model.input_shape[1], views)
+        self.predictor = Predictor(models.forward(model), model.input_shape[1], Views(**views))
         self.fov_diameter, self.clahe = fov_diameter, clahe
 
     def maps(self, photographs: list, fields: list, output: str) -> list:

@@ -26,7 +26,7 @@ def main(
     of_filters = evaluation.read_thresholds(filtered / "thresholds.json")
     backend.configure(threads)
     model = models.load(model_file)
-    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size)
+    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size, evaluate.scales)
     predictor = Predictor(models.forward(model), model.input_shape[1], views)
     size = preparation.fov_diameter, preparation.clahe
     held_out = mapping.pooled(mapping.maps(validation, predictor, *size))

@@ -6,6 +6,7 @@ from pathlib import Path
 from src import files, logged_model, outbox, runs, samples
 from src.cli import run
 from src.params import Params
+from src.predictor import Views
 from src.root import real_root
 
 
@@ -32,8 +33,7 @@ def main(
 
 def settings(params: Params) -> dict:
     """How the logged model prepares and predicts photographs: as `evaluate` does."""
-    keys = {"tile", "overlap", "flips", "batch_size"}
-    return params.preprocess.model_dump() | params.evaluate.model_dump(include=keys)
+    return params.preprocess.model_dump() | params.evaluate.model_dump(include=set(Views._fields))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(
     """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv).
 
     On one device, a training that was stopped goes on from its last checkpoint. Several workers (see `cluster`) each
-    read both sets, and each writes the same.
+    read both sets, which must be the same, and each writes the same.
     """
     workers = cluster.read().workers
     backend.configure(train.threads, train.seed, train.mixed_precision)
@@ -34,9 +34,14 @@ def main(
     strategy = backend.strategy(workers)
     replicas = strategy.num_replicas_in_sync
     tqdm.write(f"training on {backend.described()}", file=sys.stderr)
+    if backend.emulates_bfloat16(checkpoints.processor()):
+        tqdm.write("warning: train.mixed_precision: no bfloat16 in this processor; false is faster", file=sys.stderr)
     if replicas > 1:
         tqdm.write(f"warning: a training on {replicas} devices keeps no checkpoints", file=sys.stderr)
-    memory = remembered([augmented, validation], model, loss, train, checkpoint_days) if replicas == 1 else None
+    recipe = recipe_of(model, loss, train, [augmented, validation]) if workers > 1 or replicas == 1 else ""
+    if workers > 1:
+        refuse_other_recipes(backend.gathered(strategy, recipe))
+    memory = remembered(recipe, checkpoint_days) if replicas == 1 else None
     data = training.Data(pool, held_out, train.batch_size, train.seed, replicas)
     log = training.EpochLog(table, memory.rows() if memory else [])
     try:
@@ -53,12 +58,26 @@ def main(
         memory.store.clear()
 
 
-def remembered(inputs: list[Path], model: Model, loss: Loss, train: Train, days: float) -> Memory | None:
-    """What is left of the same training, begun before and stopped; None where it is running, in another process."""
+def recipe_of(model: Model, loss: Loss, train: Train, inputs: list[Path]) -> str:
+    """The recipe (see `checkpoints`) of a training with these sections of params.yaml and these folders of patches."""
     weights = Path(model.encoder_weights or "")
     params = {"model": model.model_dump(), "loss": loss.model_dump(), "train": train.model_dump()}
-    params["devices"] = backend.devices()
-    key = checkpoints.key(params, [*inputs, weights] if weights.is_file() else inputs)
+    return checkpoints.recipe(params, [*inputs, weights] if weights.is_file() else inputs)
+
+
+def refuse_other_recipes(recipes: list[str]) -> None:
+    """Refuse workers that would train one network from different things, given the recipe of each."""
+    others = [number for number, recipe in enumerate(recipes) if recipe != recipes[0]]
+    if others:
+        raise ValueError(
+            f"{cluster.VARIABLE}: expected all {len(recipes)} workers to have the same patches, parameters, code and "
+            f"packages as worker 0, got others at {', '.join(map(str, others))}"
+        )
+
+
+def remembered(recipe: str, days: float) -> Memory | None:
+    """What is left of the same training, begun before and stopped; None where it is running, in another process."""
+    key = checkpoints.key(recipe, backend.devices())
     root = real_root(Path.cwd()) / checkpoints.FOLDER
     checkpoints.prune(root, days, but=key)
     store = checkpoints.Store(root / key)

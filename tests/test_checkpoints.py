@@ -144,23 +144,33 @@ def test_folder_that_cannot_be_made_is_a_warning_and_no_other_training(tmp_path,
     assert "cannot be locked: [Errno 20] Not a directory" in capsys.readouterr().err
 
 
-def test_key_is_that_of_params_inputs_settings_and_code(tmp_path, monkeypatch):
+def test_recipe_is_that_of_params_inputs_versions_and_code(tmp_path, monkeypatch):
     (tmp_path / "images.npy").write_bytes(b"1")
-    key = checkpoints.key(PARAMS, [tmp_path])
-    assert checkpoints.key(PARAMS, [tmp_path]) == key
-    keys = {key, checkpoints.key({"train": {"epochs": 4}}, [tmp_path])}
-    with monkeypatch.context() as context:
-        context.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-        keys.add(checkpoints.key(PARAMS, [tmp_path]))
+    recipe = checkpoints.recipe(PARAMS, [tmp_path])
+    assert checkpoints.recipe(PARAMS, [tmp_path]) == recipe
+    recipes = {recipe, checkpoints.recipe({"train": {"epochs": 4}}, [tmp_path])}
     with monkeypatch.context() as context:
         context.setattr(checkpoints, "version", lambda name: "0")
-        keys.add(checkpoints.key(PARAMS, [tmp_path]))
+        recipes.add(checkpoints.recipe(PARAMS, [tmp_path]))
     with monkeypatch.context() as context:
         context.setattr(checkpoints, "code", lambda: {"src.losses": tmp_path / "images.npy"})
-        keys.add(checkpoints.key(PARAMS, [tmp_path]))
+        recipes.add(checkpoints.recipe(PARAMS, [tmp_path]))
     (tmp_path / "images.npy").write_bytes(b"2")
-    keys.add(checkpoints.key(PARAMS, [tmp_path]))
-    assert len(keys) == 6
+    recipes.add(checkpoints.recipe(PARAMS, [tmp_path]))
+    assert len(recipes) == 5
+
+
+def test_key_is_that_of_recipe_devices_processor_and_settings(monkeypatch):
+    key = checkpoints.key("ab", [("CPU:0", None, None)])
+    assert checkpoints.key("ab", [("CPU:0", None, None)]) == key
+    keys = {key, checkpoints.key("cd", [("CPU:0", None, None)]), checkpoints.key("ab", [("GPU:0", "A100", (8, 0))])}
+    with monkeypatch.context() as context:
+        context.setenv("TF_ENABLE_ONEDNN_OPTS", "other")
+        keys.add(checkpoints.key("ab", [("CPU:0", None, None)]))
+    with monkeypatch.context() as context:
+        context.setattr(checkpoints, "processor", lambda: ["another"])
+        keys.add(checkpoints.key("ab", [("CPU:0", None, None)]))
+    assert len(keys) == 5
 
 
 def test_code_is_that_of_the_imported_modules():

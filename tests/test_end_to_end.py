@@ -23,7 +23,7 @@ SMALL = {
     "augment": {"copies": 1},
     "model": {"backbone": "mobilenetv2"},
     "train": {"epochs": 2, "steps_per_epoch": 2, "batch_size": 2},
-    "evaluate": {"tile": 96, "overlap": 32},
+    "evaluate": {"tile": 96, "overlap": 32, "scales": [1.0, 0.5]},
     "plot": {"dpi": 50, "zoom": 32},
 }
 

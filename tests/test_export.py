@@ -86,3 +86,31 @@ def test_nodes_that_the_output_does_not_need_are_left_out_and_the_rest_is_number
     ]
     assert [constant.name for constant in graph.initializer] == ["v1"]
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_reshape_to_the_shape_that_is_there_is_left_out():
+    value = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["a", 4, 4, 1])
+    end = onnx.helper.make_tensor_value_info("probability", onnx.TensorProto.FLOAT, ["a", 4, 4, 1])
+    nodes = [
+        onnx.helper.make_node("Relu", ["image"], ["begin"]),
+        onnx.helper.make_node("Reshape", ["begin", "same"], ["idle"]),
+        onnx.helper.make_node("Reshape", ["idle", "same"], ["idle_too"]),
+        onnx.helper.make_node("Reshape", ["idle_too", "flat"], ["needed"]),
+        onnx.helper.make_node("Reshape", ["needed", "same"], ["back"]),
+        onnx.helper.make_node("Sigmoid", ["back"], ["probability"]),
+    ]
+    shapes = {"same": [-1, 4, 4, 1], "flat": [-1, 16]}
+    constants = [onnx.numpy_helper.from_array(np.array(shape, np.int64), name) for name, shape in shapes.items()]
+    made = onnx.helper.make_graph(nodes, "g", [value], [end], constants)
+    model = export.renamed(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", export.OPSET)]))
+    onnx.checker.check_model(model)
+    assert [(node.op_type, *node.input) for node in model.graph.node] == [
+        ("Relu", "image"),
+        ("Reshape", "v1", "v2"),
+        ("Reshape", "v3", "v4"),
+        ("Sigmoid", "v5"),
+    ]
+    assert [onnx.numpy_helper.to_array(constant).tolist() for constant in model.graph.initializer] == [
+        shapes["flat"],
+        shapes["same"],
+    ]

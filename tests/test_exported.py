@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import onnx
 import pytest
 from conftest import darkness
 
-from src import counts, phantom
+from src import counts, pack, phantom
 from src.exported import Exported, Settings
 
 EYE = phantom.draw(1, 0, 240, 230)
@@ -73,12 +74,31 @@ def test_file_that_is_no_packed_network_is_named(tmp_path, content, said):
 
 
 def test_settings_of_another_version_are_named(tmp_path):
+    model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
+    for settings, said in (('{"trained_on": [], "size": 3}', "size"), ("[]", "names and values"), ("{", "JSON")):
+        onnx.helper.set_model_props(model, {"settings": settings})
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(ValueError, match=rf"network\.onnx: .*without settings of this version .*{said}"):
+            Exported(path)
+
+
+def test_network_is_shown_the_photograph_in_the_scales_of_its_settings(network, tmp_path):
+    maps = []
+    for scales in ((1.0,), (0.5,), (1.0, 0.5)):
+        path = tmp_path / f"{len(maps)}.onnx"
+        path.write_bytes(pack.packed(darkness(), network.settings._replace(scales=scales)))
+        maps.append(Exported(path).maps(EYE.image, EYE.fov).probability)
+    whole, half, both = maps
+    assert not np.allclose(whole, half, atol=0.05)
+    assert np.allclose(both, (whole + half) / 2, atol=1e-5)
+
+
+def test_networks_packed_before_there_were_scales_have_one(network, tmp_path):
+    settings = {key: value for key, value in network.settings._asdict().items() if key != "scales"}
     model = onnx.load_from_string(darkness())
-    onnx.helper.set_model_props(model, {"settings": '{"trained_on": [], "size": 3}'})
-    path = tmp_path / "network.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match=r"network\.onnx: .*without settings of this version .*size"):
-        Exported(path)
+    onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
+    (tmp_path / "network.onnx").write_bytes(model.SerializeToString())
+    assert Exported(tmp_path / "network.onnx").settings == network.settings
 
 
 def test_nothing_heavy_is_imported():

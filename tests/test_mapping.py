@@ -12,7 +12,9 @@ VESSELS = np.eye(*SHAPE, dtype=bool)
 
 
 class Darkness:
-    """A predictor that takes darkness of the prepared image for probability."""
+    """A predictor that takes darkness of the prepared image for probability, in one scale."""
+
+    scales = (1.0,)
 
     def maps(self, image: np.ndarray) -> Maps:
         return Maps((1 - image[..., 0] / 255).astype(np.float32), None)
@@ -46,6 +48,8 @@ def test_pooled_holds_every_pixel_in_the_fov_of_every_image(root):
 def test_a_network_maps_a_subset(root):
     image = tf.keras.Input((None, None, 3))
     network = tf.keras.Model(image, tf.keras.layers.Conv2D(1, 1, activation="sigmoid")(image))
-    predictor = Predictor(models.forward(network), None, Views(tile=64, overlap=16, flips=True, batch_size=4))
+    predictor = Predictor(
+        models.forward(network), None, Views(tile=64, overlap=16, flips=True, batch_size=4, scales=(1.0,))
+    )
     (first, _), (second, _) = mapping.maps(root, predictor, fov_diameter=60, clahe=0.0)
     assert (first.id, second.id) == ("01", "02")

@@ -17,8 +17,9 @@ def run(tmp_path):
 
 
 def test_packed_network_has_the_settings_of_its_run(run, params, tmp_path):
-    pack.pack(*run, params, tmp_path / "models" / "packed.onnx")
-    expected = Settings(540, 0.0, params.evaluate.tile, params.evaluate.overlap, 0.375, ("phantom",))
+    evaluate = params.evaluate.model_copy(update={"scales": (1.0, 1.5)})
+    pack.pack(*run, params.model_copy(update={"evaluate": evaluate}), tmp_path / "models" / "packed.onnx")
+    expected = Settings(540, 0.0, evaluate.tile, evaluate.overlap, 0.375, ("phantom",), (1.0, 1.5))
     assert Exported(tmp_path / "models" / "packed.onnx").settings == expected
 
 

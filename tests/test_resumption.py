@@ -16,8 +16,8 @@ from src.checkpoints import Store
 from src.health import BadLossError
 from src.params import load_checkpoints, load_params
 from src.resumption import Memory, variables
-from stages.train import remembered, rescued
-from tests.test_training import LOSS, SCHEDULE, data, drawn
+from stages.train import recipe_of, remembered, rescued
+from tests.test_training import LOSS, SCHEDULE, config, data, drawn, free_ports
 
 PATIENT = SCHEDULE._replace(epochs=9, learning_rate=3.0, cosine=False, clip_norm=None, monitor="loss", patience=3)
 
@@ -184,9 +184,9 @@ def change(root: Path, section: str, **values: object) -> None:
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-def stage(root: Path) -> subprocess.Popen:
+def stage(root: Path, **variables: str) -> subprocess.Popen:
     command = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"].split()
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())} | variables
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, *command[1:]], cwd=root, env=environment, text=True, **streams)
 
@@ -233,6 +233,26 @@ def test_stage_that_is_killed_ends_with_the_same_bytes(tmp_path, undisturbed, nu
     assert finished(root) == undisturbed
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_workers_end_with_the_same_files_or_say_that_their_patches_differ(tmp_path, alike):
+    roots, ports = [project(tmp_path / name) for name in ("first", "second")], free_ports(2)
+    if not alike:
+        np.save(roots[1] / "data/augmented/images.npy", drawn(side=32).images + np.uint8(1))
+    processes = [stage(root, TF_CONFIG=config(ports, index)) for index, root in enumerate(roots)]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    if alike:
+        assert [process.returncode for process in processes] == [0, 0], said
+        assert results(roots[0]) == results(roots[1])
+    else:
+        assert [process.returncode for process in processes] == [1, 1]
+        assert all("error: TF_CONFIG: expected all 2 workers to have the same patches" in text for text in said)
+        assert all(text.splitlines()[-1].endswith("got others at 1") for text in said)
+
+
 def test_pairs_of_networks_go_on_as_well_and_keep_one_answer(tmp_path):
     roots = [project(tmp_path / name, members=2) for name in ("whole", "killed")]
     for root in roots:
@@ -273,7 +293,8 @@ def test_checkpoints_lie_at_the_real_root_of_an_experiment(tmp_path, monkeypatch
     for place in places:
         monkeypatch.chdir(place)
         inputs = [Path("data/augmented"), Path("data/patches/validation")]
-        folders.append(remembered(inputs, params.model, params.loss, params.train, days=1).store.folder)
+        recipe = recipe_of(params.model, params.loss, params.train, inputs)
+        folders.append(remembered(recipe, days=1).store.folder)
     assert folders[0] == folders[1]
     assert folders[0].parent == tmp_path / "root" / "checkpoints"
 
@@ -347,17 +368,13 @@ def test_killed_experiment_ends_with_the_same_bytes(tmp_path, undisturbed):
 
 def test_other_gpu_is_another_training(tmp_path, monkeypatch):
     """There is no GPU here: TensorFlow is made to tell of one."""
-    params, found = load_params(), {"device_name": "NVIDIA A100", "compute_capability": (8, 0)}
+    found = {"device_name": "NVIDIA A100", "compute_capability": (8, 0)}
     monkeypatch.chdir(project(tmp_path))
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: found)
-
-    def folder() -> Path:
-        return remembered([Path("data/augmented")], params.model, params.loss, params.train, days=1).store.folder
-
-    folders = {folder(), folder()}
+    folders = {remembered("ab", days=1).store.folder for _ in range(2)}
     for change in ({"device_name": "NVIDIA H100"}, {"compute_capability": (9, 0)}):
         found |= change
-        folders.add(folder())
+        folders.add(remembered("ab", days=1).store.folder)
     assert len(folders) == 3
 
 

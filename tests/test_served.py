@@ -21,7 +21,15 @@ from src import fov, logged_model, models, phantom, runs, segment, served
 from src.predictor import Predictor, Views
 from src.quiet import MlflowException, mlflow
 
-SETTINGS = {"fov_diameter": 120, "clahe": 1.0, "tile": 96, "overlap": 32, "flips": True, "batch_size": 2}
+SETTINGS = {
+    "fov_diameter": 120,
+    "clahe": 1.0,
+    "tile": 96,
+    "overlap": 32,
+    "flips": True,
+    "batch_size": 2,
+    "scales": [1.0, 0.75],
+}
 EYE, OTHER = phantom.draw(1, 0, 160, 150), phantom.draw(1, 1, 130, 200)
 TOLERANCE = 1e-3
 ALONE = """

@@ -165,7 +165,8 @@ def test_model_is_logged_as_the_pipeline_uses_it_and_registered(run, client, par
     assert (version.name, version.source) == (params.record.registered_model, f"models:/{logged.model_id}")
     folder = project / "mlruns" / "models" / logged.model_id / "artifacts" / "artifacts"
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    assert settings == {"fov_diameter": 540, "clahe": 0.0, "flips": True, "tile": 1024, "overlap": 128, "batch_size": 4}
+    views = {"flips": True, "tile": 1024, "overlap": 128, "batch_size": 4, "scales": [1.0]}
+    assert settings == {"fov_diameter": 540, "clahe": 0.0} | views
     assert (folder / "model.h5").read_bytes() == (project / "data" / "model.h5").read_bytes()
 
 

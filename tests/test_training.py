@@ -14,6 +14,7 @@ from src import backend, batches, losses, training
 from src.backend import tf
 from src.counts import count, scores
 from src.patches import Patches
+from stages.train import refuse_other_recipes
 
 SCHEDULE = training.Schedule(
     epochs=3,
@@ -195,6 +196,25 @@ def test_determinism_is_asked_for_where_tensorflow_has_it(gpus, said, monkeypatc
     assert backend.described() == f"{said} in float32"
 
 
+@pytest.mark.parametrize(
+    ("policy", "processor", "slow"),
+    [
+        ("mixed_bfloat16", ["x86_64", "flags\t: fpu avx2 avx512f", "model name\t: any"], True),
+        ("mixed_bfloat16", ["x86_64", "flags\t: fpu avx2 avx512_bf16 erms"], False),
+        ("mixed_bfloat16", ["aarch64", "Features\t: fp asimd bf16"], False),
+        ("mixed_bfloat16", ["arm64"], False),
+        ("float32", ["x86_64", "flags\t: fpu avx2"], False),
+    ],
+)
+def test_bfloat16_that_a_processor_does_not_have_is_seen(policy, processor, slow):
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        assert backend.emulates_bfloat16(processor) == slow
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
 TWO_REPLICAS = """
 import sys
 from pathlib import Path
@@ -261,10 +281,15 @@ with strategy.scope():
 
 
 def worker(table: Path, ports: list[int], index: int) -> subprocess.Popen:
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    config = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
     command = [sys.executable, "-c", TWO_WORKERS, str(table), str(len(ports))]
-    return subprocess.Popen(command, env=os.environ | config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = os.environ | {"TF_CONFIG": config(ports, index)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def config(ports: list[int], index: int) -> str:
+    """TF_CONFIG of one of the workers at these ports of this machine."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
 
 
 def free_ports(number: int) -> list[int]:
@@ -291,3 +316,9 @@ def test_two_workers_learn_what_one_does(tmp_path):
     assert first == second
     for mine, theirs in zip(alone, first, strict=True):
         assert mine == pytest.approx(theirs, abs=1e-5)
+
+
+def test_workers_that_would_train_from_different_things_are_refused():
+    refuse_other_recipes(["ab", "ab"])
+    with pytest.raises(ValueError, match=r"TF_CONFIG: expected all 3 workers .* worker 0, got others at 1$"):
+        refuse_other_recipes(["ab", "cd", "ab"])
