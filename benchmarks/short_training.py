@@ -126,9 +126,9 @@ def fit(
     return network, (time.perf_counter() - begin) / 60
 
 
-def predict(network: tf.keras.Model, root: Path, params: Params) -> Results:
+def predict(network: tf.keras.Model, root: Path, params: Params, views: Views = VIEWS) -> Results:
     """What a network finds in the photographs of a subset, with flips."""
-    predictor = Predictor(models.forward(network), None, VIEWS)
+    predictor = Predictor(models.forward(network), None, views)
     mapped = list(mapping.maps(root, predictor, params.preprocess.fov_diameter, params.preprocess.clahe))
     return Results([mapping.pooled([one]) for one in mapped], np.array([sample.group for sample, _ in mapped]))
 

@@ -2,9 +2,10 @@
 
 DATA is a folder of photographs as stage download writes it (`data/raw/train` of a run with `data.validation: 0`). Each
 trial differs in one respect from the first: the compact network at half resolution, trained with BCE + Dice on variants
-of patches within the limits of params.yaml, unbent, in mixed precision. All are trained for equally many steps, twice:
-on one half of the photographs, scored on the other. F1 is at the best threshold of each half, which favours none of
-them; differences are paired, image by image. What helps belongs into `src`.
+of patches within the limits of params.yaml, unbent, in mixed precision (in float32 where the processor has no
+bfloat16). All are trained for equally many steps, twice: on one half of the photographs, scored on the other. F1 is at
+the best threshold of each half, which favours none of them; differences are paired, image by image. What helps belongs
+into `src`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from benchmarks import short_training
 from benchmarks.short_training import LOSS, SEED, Plan, compact
-from src import backend, losses, metrics, models, residual_unet, training
+from src import backend, checkpoints, losses, metrics, models, residual_unet, training
 from src.backend import tf
 from src.params import Params, load_params
 
@@ -32,13 +33,14 @@ layers = tf.keras.layers
 class Trial(NamedTuple):
     """A network (image to probabilities of which the first counts), its loss, and what else differs.
 
-    That is whether weights are averaged, and the changes of section `augment`.
+    That is whether weights are averaged, the changes of section `augment`, and the scales of the photographs shown.
     """
 
     network: Callable[[Params], tf.keras.Model] = compact
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = LOSS
     averaged: bool = False
     augment: dict[str, float] | None = None
+    scales: tuple[float, ...] = (1.0,)
 
 
 class Scores(NamedTuple):
@@ -165,6 +167,7 @@ TRIALS = {
     "attention gates": Trial(attention),
     "W-Net": Trial(w_net),
     "half of the variants turned by quarter turns only": Trial(augment={"exact": 0.5}),
+    "photographs shown in three scales: 1, 1.25 and 1.5": Trial(scales=(1.0, 1.25, 1.5)),
     "no noise, no blur, half the changes of gamma": Trial(augment={"noise": 0.0, "blur": 0.0, "gamma": 0.12}),
     "stronger noise, blur, gamma, contrast, colours": Trial(augment=STRONGER),
 }
@@ -187,7 +190,7 @@ def score(trial: Trial, seed: int, steps: int, train: Path, held_out: Path, para
     with tempfile.TemporaryDirectory() as folder:
         augmented = short_training.augmented(train, Path(folder), VARIANTS, changed)
         network, minutes = short_training.fit(partial(trial.network, params), trial.loss, [augmented], plan, average)
-    results = short_training.predict(network, held_out, params)
+    results = short_training.predict(network, held_out, params, short_training.VIEWS._replace(scales=trial.scales))
     threshold = metrics.best_threshold(results.pooled)
     return Scores(results.f1(threshold), results.auc_pr(), results.groups, minutes)
 
@@ -214,6 +217,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         places = list(halves(given.data, Path(folder)))
         backend.set_precision(mixed_precision=True)
+        if backend.emulates_bfloat16(checkpoints.processor()):
+            backend.set_precision(mixed_precision=False)
         base = None
         for name in (first, *(name for name in others if name in (given.names or others))):
             seed = SEED + (name == "again, another seed")

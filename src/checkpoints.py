@@ -111,13 +111,13 @@ def recipe(params: dict[str, Any], inputs: Iterable[Path]) -> str:
     )
 
 
-def key(of: str, devices: list[tuple]) -> str:
+def key(recipe: str, devices: list[tuple]) -> str:
     """The name, 32 hexadecimal digits, of a training from that recipe on these devices.
 
     It also stands for the processor and the settings in the environment that change the last bits of weights.
     """
     settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
-    return _digest(recipe=of, devices=devices, processor=processor(), settings=settings)
+    return _digest(recipe=recipe, devices=devices, processor=processor(), settings=settings)
 
 
 def code() -> dict[str, Path]:

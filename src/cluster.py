@@ -57,5 +57,15 @@ def read() -> Cluster:
     return Cluster(len(every), mine == every[0])
 
 
+def refuse_other_recipes(recipes: list[str]) -> None:
+    """Refuse workers that would train one network from different things, given the `checkpoints.recipe` of each."""
+    others = [number for number, recipe in enumerate(recipes) if recipe != recipes[0]]
+    if others:
+        raise ValueError(
+            f"{VARIABLE}: expected all {len(recipes)} workers to have the same patches, parameters, code and "
+            f"packages as worker 0, got others at {', '.join(map(str, others))}"
+        )
+
+
 def _refusal(reason: str) -> ValueError:
     return ValueError(f"{VARIABLE}: expected JSON such as {EXAMPLE}; {reason}")

@@ -29,7 +29,7 @@ class Settings(NamedTuple):
     overlap: int
     threshold: float
     trained_on: tuple[str, ...]  # names of data sets
-    scales: tuple[float, ...] = (1.0,)  # networks that were packed without know no other
+    scales: tuple[float, ...]
 
 
 class Exported:

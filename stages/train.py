@@ -38,9 +38,9 @@ def main(
         tqdm.write("warning: train.mixed_precision: no bfloat16 in this processor; false is faster", file=sys.stderr)
     if replicas > 1:
         tqdm.write(f"warning: a training on {replicas} devices keeps no checkpoints", file=sys.stderr)
-    recipe = recipe_of(model, loss, train, [augmented, validation]) if workers > 1 or replicas == 1 else ""
+    recipe = recipe_of(model, loss, train, [augmented, validation])
     if workers > 1:
-        refuse_other_recipes(backend.gathered(strategy, recipe))
+        cluster.refuse_other_recipes(backend.gathered(strategy, recipe))
     memory = remembered(recipe, checkpoint_days) if replicas == 1 else None
     data = training.Data(pool, held_out, train.batch_size, train.seed, replicas)
     log = training.EpochLog(table, memory.rows() if memory else [])
@@ -63,16 +63,6 @@ def recipe_of(model: Model, loss: Loss, train: Train, inputs: list[Path]) -> str
     weights = Path(model.encoder_weights or "")
     params = {"model": model.model_dump(), "loss": loss.model_dump(), "train": train.model_dump()}
     return checkpoints.recipe(params, [*inputs, weights] if weights.is_file() else inputs)
-
-
-def refuse_other_recipes(recipes: list[str]) -> None:
-    """Refuse workers that would train one network from different things, given the recipe of each."""
-    others = [number for number, recipe in enumerate(recipes) if recipe != recipes[0]]
-    if others:
-        raise ValueError(
-            f"{cluster.VARIABLE}: expected all {len(recipes)} workers to have the same patches, parameters, code and "
-            f"packages as worker 0, got others at {', '.join(map(str, others))}"
-        )
 
 
 def remembered(recipe: str, days: float) -> Memory | None:

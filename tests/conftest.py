@@ -63,7 +63,7 @@ def packed(tmp_path_factory) -> Path:
     """A packed network that needs no training, see `darkness`."""
     path = tmp_path_factory.mktemp("packed") / "darkness.onnx"
     settings = exported.Settings(
-        fov_diameter=200, clahe=0.0, tile=256, overlap=32, threshold=0.25, trained_on=("none",)
+        fov_diameter=200, clahe=0.0, tile=256, overlap=32, threshold=0.25, trained_on=("none",), scales=(1.0,)
     )
     path.write_bytes(pack.packed(darkness(), settings))
     return path

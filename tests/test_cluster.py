@@ -90,3 +90,9 @@ def test_stage_ends_with_that_sentence(tmp_path, watched):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: TF_CONFIG: expected JSON such as")
     assert "Traceback" not in done.stderr
+
+
+def test_workers_that_would_train_from_different_things_are_refused():
+    cluster.refuse_other_recipes(["ab", "ab"])
+    with pytest.raises(ValueError, match=r"TF_CONFIG: expected all 3 workers .* worker 0, got others at 1$"):
+        cluster.refuse_other_recipes(["ab", "cd", "ab"])

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -19,7 +18,7 @@ def network(packed) -> Exported:
 
 
 def test_settings_come_with_the_file(network):
-    assert network.settings == Settings(200, 0.0, 256, 32, 0.25, ("none",))
+    assert network.settings == Settings(200, 0.0, 256, 32, 0.25, ("none",), (1.0,))
 
 
 def test_maps_have_the_size_of_the_photograph_and_are_zero_outside_the_fov(network):
@@ -91,14 +90,6 @@ def test_network_is_shown_the_photograph_in_the_scales_of_its_settings(network, 
     whole, half, both = maps
     assert not np.allclose(whole, half, atol=0.05)
     assert np.allclose(both, (whole + half) / 2, atol=1e-5)
-
-
-def test_networks_packed_before_there_were_scales_have_one(network, tmp_path):
-    settings = {key: value for key, value in network.settings._asdict().items() if key != "scales"}
-    model = onnx.load_from_string(darkness())
-    onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
-    (tmp_path / "network.onnx").write_bytes(model.SerializeToString())
-    assert Exported(tmp_path / "network.onnx").settings == network.settings
 
 
 def test_nothing_heavy_is_imported():

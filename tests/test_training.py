@@ -14,7 +14,6 @@ from src import backend, batches, losses, training
 from src.backend import tf
 from src.counts import count, scores
 from src.patches import Patches
-from stages.train import refuse_other_recipes
 
 SCHEDULE = training.Schedule(
     epochs=3,
@@ -316,9 +315,3 @@ def test_two_workers_learn_what_one_does(tmp_path):
     assert first == second
     for mine, theirs in zip(alone, first, strict=True):
         assert mine == pytest.approx(theirs, abs=1e-5)
-
-
-def test_workers_that_would_train_from_different_things_are_refused():
-    refuse_other_recipes(["ab", "ab"])
-    with pytest.raises(ValueError, match=r"TF_CONFIG: expected all 3 workers .* worker 0, got others at 1$"):
-        refuse_other_recipes(["ab", "cd", "ab"])
