@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ GONE = "RESOURCE_DOES_NOT_EXIST"
 BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # at most so many a call, says MLflow
 
 logger = logging.getLogger(__name__)
+_ONE_URI = threading.RLock()
 
 
 def record(run: Run, experiment: str, root: Path) -> str:
@@ -151,15 +153,19 @@ def _refusing(uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _tracking_to(uri: str) -> Iterator[None]:
-    """MLflow's global tracking URI for the length of a block; MLflow changes the environment with it."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(None)
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
+    """MLflow's tracking URI for the length of a block; MLflow changes the environment with it.
+
+    It is one for all threads of a process, so that one after the other is in such a block.
+    """
+    with _ONE_URI:
+        before = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(None)
+            if before is not None:
+                os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _experiment(name: str, uri: str, root: Path) -> Experiment:

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import uuid
 from pathlib import Path
 
@@ -331,3 +332,21 @@ def test_server_that_is_down_is_a_sentence(project, gather, monkeypatch):
 def test_nothing_is_reported_to_the_makers_of_mlflow():
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert is_telemetry_disabled()
+
+
+def test_threads_talk_to_their_own_store_one_after_the_other(tmp_path):
+    """MLflow has one tracking URI for all threads of a process."""
+    first, second = (f"sqlite:///{tmp_path / name}" for name in ("first.db", "second.db"))
+    entered = threading.Event()
+
+    def enter():
+        with tracking._tracking_to(second):
+            entered.set()
+
+    with tracking._tracking_to(first):
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.3)
+        assert mlflow.get_tracking_uri() == first
+    thread.join(10)
+    assert entered.is_set()
