@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
+from scipy import ndimage
 from tqdm import tqdm
 
 from benchmarks import short_training
-from src import counts, exported, metrics, samples
+from src import counts, exported, samples
 
 SHIPPED = Path("models/compact.onnx")
-AROUND = np.ones((3, 3), np.uint8)
-PIXEL = np.ones((2, 2), np.uint8)  # a dilation or erosion with it changes each vessel's width by one pixel
+AROUND = np.ones((3, 3), bool)
+PIXEL = np.ones((2, 2), bool)  # a dilation or erosion with it changes each vessel's width by one pixel
 Drawing = Callable[[samples.Sample], np.ndarray | None]
 
 
@@ -36,11 +36,10 @@ class Edges(NamedTuple):
 def compare(truth: np.ndarray, found: np.ndarray, fov: np.ndarray) -> Edges:
     """What is false and missed, and how much of it is at an edge; all three (H, W) bool."""
     truth, found = truth & fov, found & fov
-    near_truth, near_found = (cv2.dilate(drawing.astype(np.uint8), AROUND) > 0 for drawing in (truth, found))
-    false_touching, missed_touching = found & ~truth & near_truth, truth & ~found & near_found
-    return Edges(
-        counts.count(truth, found, fov), int(np.count_nonzero(false_touching)), int(np.count_nonzero(missed_touching))
-    )
+    false_touching = found & ~truth & ndimage.binary_dilation(truth, AROUND)
+    missed_touching = truth & ~found & ndimage.binary_dilation(found, AROUND)
+    touching = (int(np.count_nonzero(part)) for part in (false_touching, missed_touching))
+    return Edges(counts.count(truth, found, fov), *touching)
 
 
 def moved(truth: np.ndarray) -> np.ndarray:
@@ -50,24 +49,28 @@ def moved(truth: np.ndarray) -> np.ndarray:
 
 def wider(truth: np.ndarray) -> np.ndarray:
     """The drawing (H, W) with every vessel one pixel wider."""
-    return cv2.dilate(truth.astype(np.uint8), PIXEL) > 0
+    return ndimage.binary_dilation(truth, PIXEL)
 
 
 def narrower(truth: np.ndarray) -> np.ndarray:
     """The drawing (H, W) with every vessel one pixel narrower."""
-    return cv2.erode(truth.astype(np.uint8), PIXEL) > 0
+    return ndimage.binary_erosion(truth, PIXEL, border_value=1)
 
 
 def by_network(network: exported.Exported, sample: samples.Sample) -> np.ndarray:
     """The vessels (H, W) that a packed network finds."""
-    probability = network.maps(samples.image(sample), samples.fov(sample)).probability
-    return samples.to_levels(probability) >= metrics.first_level(network.settings.threshold)
+    return network.vessels(network.maps(samples.image(sample), samples.fov(sample)).probability)
+
+
+def by_first_observer(change: Callable[[np.ndarray], np.ndarray], sample: samples.Sample) -> np.ndarray:
+    """What the first observer drew (H, W), changed."""
+    return change(samples.truth(sample))
 
 
 def drawings(network: exported.Exported) -> Iterator[tuple[str, Drawing]]:
     """Each drawing that is compared, by name."""
     for name, change in (("moved by", moved), ("wider by", wider), ("narrower by", narrower)):
-        yield f"first observer, {name} one pixel", lambda sample, change=change: change(samples.truth(sample))
+        yield f"first observer, {name} one pixel", partial(by_first_observer, change)
     yield "second observer", samples.second_observer
     yield f"`{SHIPPED}`", partial(by_network, network)
 

@@ -87,15 +87,15 @@ def full_resolution(params: Params) -> tf.keras.Model:
     return _finished(image, residual_unet.levels(x, widths))
 
 
-def beside(params: Params) -> tf.keras.Model:
-    """The compact network with each skip put beside what comes from below, as in the first U-Net, not added to it."""
+def concatenated(params: Params) -> tf.keras.Model:
+    """The compact network with each skip concatenated with what comes from below, as in the first U-Net, not added."""
     image, widths = tf.keras.Input((None, None, 3)), params.model.filters
     standard = residual_unet.standardised(image)
-    x, skips = _entered(standard, widths)
+    x, skips = _encoded(standard, widths)
     for skip in reversed(skips):
         x = layers.Concatenate()([layers.UpSampling2D()(x), skip])
         x = residual_unet.residual_block(x, skip.shape[-1])
-    return _left(image, standard, x, widths)
+    return _decoded(image, standard, x, widths)
 
 
 def w_net(params: Params) -> tf.keras.Model:
@@ -107,17 +107,17 @@ def attention(params: Params) -> tf.keras.Model:
     """The compact network with gates on its skips (Oktay et al., MIDL 2018), which what comes from below opens."""
     image, widths = tf.keras.Input((None, None, 3)), params.model.filters
     standard = residual_unet.standardised(image)
-    x, skips = _entered(standard, widths)
+    x, skips = _encoded(standard, widths)
     for skip in reversed(skips):
         width = skip.shape[-1]
         below = layers.UpSampling2D()(residual_unet.convolution(x, width, 1))
         both = [residual_unet.convolution(part, width // 2, 1) for part in (skip, below)]
         gate = layers.Conv2D(1, 1, activation="sigmoid")(layers.ReLU()(layers.Add()(both)))
         x = residual_unet.residual_block(layers.Add()([below, layers.Multiply()([skip, gate])]), width)
-    return _left(image, standard, x, widths)
+    return _decoded(image, standard, x, widths)
 
 
-def _entered(standard: tf.Tensor, widths: tuple[int, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+def _encoded(standard: tf.Tensor, widths: tuple[int, ...]) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The way down of the compact network: its lowest level, and the skips from half resolution on."""
     x = layers.ReLU()(residual_unet.convolution(standard, widths[1], residual_unet.ENTRANCE, 2))
     skips = []
@@ -127,7 +127,7 @@ def _entered(standard: tf.Tensor, widths: tuple[int, ...]) -> tuple[tf.Tensor, l
     return residual_unet.residual_block(x, widths[-1]), skips
 
 
-def _left(image: tf.Tensor, standard: tf.Tensor, x: tf.Tensor, widths: tuple[int, ...]) -> tf.keras.Model:
+def _decoded(image: tf.Tensor, standard: tf.Tensor, x: tf.Tensor, widths: tuple[int, ...]) -> tf.keras.Model:
     """The rest of the compact network, from half resolution to full."""
     x = layers.Concatenate()([layers.Conv2DTranspose(widths[0], 2, 2)(x), standard])
     return _finished(image, layers.ReLU()(residual_unet.convolution(x, widths[0], 3)))
@@ -186,7 +186,7 @@ TRIALS = {
     "half as wide again": Trial(wider),
     "full resolution": Trial(full_resolution),
     "attention gates": Trial(attention),
-    "skips put beside, not added": Trial(beside),
+    "skips concatenated, not added": Trial(concatenated),
     "W-Net": Trial(w_net),
     "half of the variants turned by quarter turns only": Trial(augment={"exact": 0.5}),
     "photographs shown in three scales: 1, 1.25 and 1.5": Trial(scales=(1.0, 1.25, 1.5)),
