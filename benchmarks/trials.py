@@ -4,8 +4,8 @@ DATA is a folder of photographs as stage download writes it (`data/raw/train` of
 trial differs in one respect from the first: the compact network at half resolution, trained with BCE + Dice on variants
 of patches within the limits of params.yaml, unbent, in mixed precision (in float32 where the processor has no
 bfloat16). All are trained for equally many steps, twice: on one half of the photographs, scored on the other. F1 is at
-the best threshold of each half, which favours none of them; differences are paired, image by image. What helps belongs
-into `src`.
+the best threshold of each half, which favours none of them; differences are paired, image by image; with `--seeds`,
+they are of the means over as many trainings, and those of each are told as well. What helps belongs into `src`.
 """
 
 import argparse
@@ -44,7 +44,7 @@ class Trial(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Of all photographs: F1 (N,), area under precision and recall (N,), person (N,); minutes of training."""
+    """From S seeds, of N photographs: F1 (S, N), area under precision and recall (S, N); persons (N,); minutes."""
 
     f1: np.ndarray
     auc_pr: np.ndarray
@@ -174,9 +174,10 @@ def bce_dice_cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Te
 STRONGER = {"noise": 0.04, "blur": 1.5, "gamma": 0.4, "contrast": 0.35, "colour": 0.15, "brightness": 0.15}
 WEIGHED = losses.weighing_narrow(losses.bce_dice_loss, 3.0)
 FOCAL_DICE = training.in_fov(losses.get("focal_dice", 0.25, 2.0, None, 0.7))
+AGAIN = "again, other seeds"
 TRIALS = {
     "BCE + Dice": Trial(),
-    "again, another seed": Trial(),
+    AGAIN: Trial(),
     "focal Dice": Trial(loss=FOCAL_DICE),
     "BCE + Tversky": Trial(loss=training.in_fov(partial(losses.bce_tversky_loss, beta=0.7))),
     "unified focal": Trial(loss=training.in_fov(partial(losses.unified_focal_loss, gamma=0.5, beta=0.6))),
@@ -205,22 +206,34 @@ def halves(data: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
         yield train, short_training.subset((s for s in found if s.group in held_out), folder / name / "validation")
 
 
-def score(trial: Trial, seed: int, steps: int, train: Path, held_out: Path, params: Params) -> Scores:
-    """Train on variants of the photographs, score on those held out."""
+def score(trial: Trial, seeds: range, steps: int, train: Path, held_out: Path, params: Params) -> Scores:
+    """Train on variants of the photographs from each seed, score on those held out."""
     changed = params.model_copy(update={"augment": params.augment.model_copy(update=trial.augment or {})})
-    plan, average = Plan(steps, seed=seed), [MovingAverage()] if trial.averaged else []
+    views = short_training.VIEWS._replace(scales=trial.scales)
+    f1, auc_pr, minutes = [], [], 0.0
     with tempfile.TemporaryDirectory() as folder:
-        augmented = short_training.augmented(train, Path(folder), VARIANTS, changed)
-        network, minutes = short_training.fit(partial(trial.network, params), trial.loss, [augmented], plan, average)
-    results = short_training.predict(network, held_out, params, short_training.VIEWS._replace(scales=trial.scales))
-    threshold = metrics.best_threshold(results.pooled)
-    return Scores(results.f1(threshold), results.auc_pr(), results.groups, minutes)
+        folders = [short_training.augmented(train, Path(folder), VARIANTS, changed)]
+        for seed in seeds:
+            plan, average = Plan(steps, seed=seed), [MovingAverage()] if trial.averaged else []
+            network, took = short_training.fit(partial(trial.network, params), trial.loss, folders, plan, average)
+            results = short_training.predict(network, held_out, params, views)
+            f1.append(results.f1(metrics.best_threshold(results.pooled)))
+            auc_pr.append(results.auc_pr())
+            minutes += took / len(seeds)
+    return Scores(np.stack(f1), np.stack(auc_pr), results.groups, minutes)
 
 
 def joined(parts: list[Scores]) -> Scores:
     """Those of both halves."""
-    arrays = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
-    return Scores(*arrays, sum(part.minutes for part in parts))
+    f1, auc_pr, groups, minutes = zip(*parts, strict=True)
+    return Scores(np.hstack(f1), np.hstack(auc_pr), np.concatenate(groups), sum(minutes))
+
+
+def difference(mine: np.ndarray, base: np.ndarray, groups: np.ndarray) -> str:
+    """Of scores (S, N), as a cell of a table: mean and interval; of several seeds also the least and the most."""
+    mean = short_training.cell(short_training.difference(mine.mean(axis=0), base.mean(axis=0), groups))
+    of_seeds = (mine - base).mean(axis=1)
+    return f"{mean}; {of_seeds.min():+.4f} to {of_seeds.max():+.4f}" if len(of_seeds) > 1 else mean
 
 
 def main() -> None:
@@ -229,10 +242,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(TRIALS)}")
     parser.add_argument("--steps", type=int, default=200, help="of training; default 200")
+    parser.add_argument("--seeds", type=int, default=1, help="from which each is trained; default 1")
     given = parser.parse_args()
     first, *others = TRIALS
     if unknown := set(given.names) - set(TRIALS):
         parser.error(f"expected some of {', '.join(TRIALS)}, got {', '.join(sorted(unknown))}")
+    if min(given.steps, given.seeds) < 1:
+        parser.error(f"expected at least 1 for --steps and --seeds, got {given.steps} and {given.seeds}")
     params = load_params()
     backend.configure(params.train.threads, SEED)
     print("| trial | minutes | mean F1 | F1, difference | AUC-PR, difference |\n| --- | --- | --- | --- | --- |")
@@ -243,11 +259,12 @@ def main() -> None:
             backend.set_precision(mixed_precision=False)
         base = None
         for name in (first, *(name for name in others if name in (given.names or others))):
-            seed = SEED + (name == "again, another seed")
-            mine = joined([score(TRIALS[name], seed, given.steps, *place, params) for place in places])
+            begin = SEED + given.seeds * (name == AGAIN)
+            seeds = range(begin, begin + given.seeds)
+            mine = joined([score(TRIALS[name], seeds, given.steps, *place, params) for place in places])
             base = base or mine
             pairs = (mine.f1, base.f1), (mine.auc_pr, base.auc_pr)
-            cells = [short_training.cell(short_training.difference(*pair, base.groups)) for pair in pairs]
+            cells = [difference(*pair, base.groups) for pair in pairs]
             tqdm.write(f"| {name} | {mine.minutes:.1f} | {mine.f1.mean():.4f} | {' | '.join(cells)} |")
 
 
