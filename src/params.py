@@ -6,27 +6,28 @@ from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 DataSetName = Literal["phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder"]
 FilterName = Literal["frangi", "sato", "matched_filter"]
 # What PyYAML raises where a value is not what its tag says, the text is no UTF-8, or lists nest too deep.
 OF_YAML = (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
-MOST_SENTENCES = 20
+MOST_ERRORS = 20
 TRAINED = Path("data/model/model.h5")  # of stage train
 SHORT = reprlib.Repr()  # what is shown of a value: a few hundred bytes of YAML can stand for gigabytes
 SHORT.maxlevel = 2
 
 
-def _refuse_bool(value: object) -> object:
+def _reject_bool(value: object) -> object:
     """The value, unless it is a truth value, which Python counts among the numbers."""
     if isinstance(value, bool):
         raise ValueError("expected a number, not a truth value")
     return value
 
 
-Float = Annotated[float, BeforeValidator(_refuse_bool)]
-Int = Annotated[int, BeforeValidator(_refuse_bool)]
-Share = Annotated[Float, Field(gt=0, lt=1)]
+Float = Annotated[float, BeforeValidator(_reject_bool)]
+Int = Annotated[int, BeforeValidator(_reject_bool)]
+Fraction = Annotated[Float, Field(gt=0, lt=1)]
 Unit = Annotated[Float, Field(ge=0, le=1)]
 Positive = Annotated[Float, Field(gt=0)]
 NotNegative = Annotated[Float, Field(ge=0)]
@@ -53,19 +54,19 @@ class Splits(Section):
 
 
 class Folder(Section):
-    """The user's own photographs."""
+    """Your own images, in a folder."""
 
     path: str
-    test: Share
+    test_fraction: Fraction
 
 
 class Data(Section):
-    """Which data sets are trained on and tested on."""
+    """The data sets that are trained on and tested on."""
 
     train: Annotated[list[DataSetName], Field(min_length=1)]
     test: Annotated[list[DataSetName], Field(min_length=1)]
-    validation: Annotated[Float, Field(ge=0, lt=1)]
-    limit: Count | None
+    validation_fraction: Annotated[Float, Field(ge=0, lt=1)]
+    max_images_per_dataset: Count | None
     seed: Seed
     splits: Splits
     folder: Folder
@@ -79,24 +80,24 @@ class Data(Section):
 
 
 class PhantomSection(Section):
-    """Number and size of the drawn photographs."""
+    """Number and size of the synthetic fundus images."""
 
-    train: Annotated[Int, Field(ge=2, le=5000)]
-    test: Annotated[Int, Field(ge=1, le=5000)]
+    n_train: Annotated[Int, Field(ge=2, le=5000)]
+    n_test: Annotated[Int, Field(ge=1, le=5000)]
     height: Annotated[Side, Field(ge=128)]
     width: Annotated[Side, Field(ge=128)]
     seed: Seed
 
 
 class Preprocess(Section):
-    """From a photograph to network input."""
+    """From a fundus image to the input of the network."""
 
     fov_diameter: Annotated[Side, Field(ge=64)]
-    clahe: Annotated[NotNegative, Field(le=1000)]
+    clahe_clip_limit: Annotated[NotNegative, Field(le=1000)]
 
 
 class Patch(Section):
-    """The cutting of prepared photographs."""
+    """Patches cut from the prepared images."""
 
     size: Annotated[Side, Field(ge=32, multiple_of=32)]
     stride: Count
@@ -105,20 +106,20 @@ class Patch(Section):
 
 
 class Augment(Section):
-    """Changed variants of each training patch."""
+    """Augmented patches of each training patch."""
 
-    copies: Annotated[Int, Field(ge=0, le=1000)]
+    n_per_patch: Annotated[Int, Field(ge=0, le=1000)]
     rotation: Annotated[Float, Field(ge=0, le=180)]
     flip: bool
     scale: Annotated[Float, Field(ge=0, le=1)]
-    elastic: Annotated[NotNegative, Field(le=1000)]
-    exact: Unit
+    elastic_sigma: Annotated[NotNegative, Field(le=1000)]
+    rot90_only_fraction: Unit
     brightness: Unit
     contrast: Unit
     gamma: Unit
     colour: Unit
-    noise: Unit
-    blur: Annotated[NotNegative, Field(le=100)]
+    noise_std: Unit
+    blur_sigma: Annotated[NotNegative, Field(le=100)]
     seed: Seed
 
 
@@ -131,20 +132,20 @@ class Model(Section):
     filters: Annotated[tuple[Annotated[Count, Field(le=4096)], ...], Field(min_length=2, max_length=6)]
 
     @model_validator(mode="after")
-    def _weights_are_not_those_that_are_replaced(self) -> "Model":
+    def _encoder_weights_are_not_an_output(self) -> "Model":
         if Path(self.encoder_weights or "") == TRAINED:
             raise ValueError(f"encoder_weights: expected a copy of {TRAINED} elsewhere; DVC deletes it before training")
         return self
 
 
 class Loss(Section):
-    """What training lowers."""
+    """The loss that training minimises."""
 
     name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal"]
     alpha: Unit
     gamma: Annotated[NotNegative, Field(le=100)]
-    balance: Unit | None
-    beta: Unit
+    focal_weight: Unit | None
+    fn_weight: Unit
 
     @model_validator(mode="after")
     def _gamma_of_the_unified_focal_loss(self) -> "Loss":
@@ -157,23 +158,23 @@ class Train(Section):
     """The optimisation."""
 
     learning_rate: Positive
-    schedule: Literal["cosine", "constant"]
-    warmup: Annotated[Float, Field(ge=0, lt=1)]
+    lr_schedule: Literal["cosine", "constant"]
+    warmup_fraction: Annotated[Float, Field(ge=0, lt=1)]
     epochs: Count
     steps_per_epoch: Count | None
     batch_size: Annotated[Count, Field(le=4096)]
     clip_norm: Positive | None
-    narrow_weight: Annotated[NotNegative, Field(le=100)]
+    thin_vessel_weight: Annotated[NotNegative, Field(le=100)]
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool
-    members: Annotated[Count, Field(le=100)]
-    threads: Annotated[Count, Field(le=1024)]
+    ensemble_size: Annotated[Count, Field(le=100)]
+    cpu_threads: Annotated[Count, Field(le=1024)]
     seed: Seed
 
 
 class Baselines(Section):
-    """Classical filters beside the network; none if the list is empty."""
+    """Classical vesselness filters beside the network; none if the list is empty."""
 
     filters: list[FilterName]
 
@@ -185,16 +186,16 @@ class Baselines(Section):
 
 
 class Evaluate(Section):
-    """Prediction of whole photographs, and the operating point."""
+    """Prediction of whole images, and the operating point."""
 
-    flips: bool
-    scales: Annotated[tuple[Annotated[Float, Field(ge=0.25, le=4)], ...], Field(min_length=1, max_length=8)]
+    tta_flips: bool
+    tta_scales: Annotated[tuple[Annotated[Float, Field(ge=0.25, le=4)], ...], Field(min_length=1, max_length=8)]
     tile: Annotated[Side, Field(ge=64, multiple_of=32)]
     overlap: Annotated[Int, Field(ge=0)]
     batch_size: Annotated[Count, Field(le=4096)]
-    threshold: Share | None
-    widths: tuple[Positive, Positive]
-    draws: Annotated[Count, Field(ge=100)]
+    threshold: Fraction | None
+    width_limits: tuple[Positive, Positive]
+    bootstrap_resamples: Annotated[Count, Field(ge=100)]
     seed: Seed
 
     @model_validator(mode="after")
@@ -204,9 +205,9 @@ class Evaluate(Section):
         return self
 
     @model_validator(mode="after")
-    def _widths_rise(self) -> "Evaluate":
-        if self.widths[0] >= self.widths[1]:
-            raise ValueError(f"widths: expected two that rise, got {list(self.widths)}")
+    def _width_limits_rise(self) -> "Evaluate":
+        if self.width_limits[0] >= self.width_limits[1]:
+            raise ValueError(f"width_limits: expected two rising numbers, got {list(self.width_limits)}")
         return self
 
 
@@ -214,23 +215,23 @@ class Plot(Section):
     """The figures."""
 
     dpi: Annotated[Int, Field(ge=30, le=600)]
-    zoom: Side
+    detail_size: Side
 
 
 class Record(Section):
-    """The hand-over to MLflow."""
+    """The run in MLflow."""
 
-    experiment: Annotated[str, Field(min_length=1)]
-    model: bool
-    registered_model: Annotated[str, Field(min_length=1, pattern="^[^/:.%\"']+$")]
+    experiment_name: Annotated[str, Field(min_length=1)]
+    log_model: bool
+    registered_model_name: Annotated[str, Field(min_length=1, pattern="^[^/:.%\"']+$")]
 
 
-class Regression(Section):
+class RegressionGate(Section):
     """What the regression gate compares, and the largest loss of each score that passes."""
 
     region: Literal["fov", "full_image"]
-    scores: Annotated[dict[str, NotNegative], Field(min_length=1)]
-    draws: Annotated[Count, Field(ge=100)]
+    tolerances: Annotated[dict[str, NotNegative], Field(min_length=1)]
+    bootstrap_resamples: Annotated[Count, Field(ge=100)]
     seed: Seed
 
 
@@ -239,13 +240,13 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    regression: Regression
+    regression_gate: RegressionGate
 
 
 class Checkpoints(Section):
-    """What becomes of the state of trainings that never end."""
+    """Checkpoints of interrupted trainings."""
 
-    days: Positive
+    retention_days: Positive
 
 
 class Upkeep(BaseModel):
@@ -256,6 +257,38 @@ class Upkeep(BaseModel):
     checkpoints: Checkpoints
 
 
+RENAMED = {  # keys of earlier versions
+    "data.validation": "data.validation_fraction",
+    "data.limit": "data.max_images_per_dataset",
+    "data.folder.test": "data.folder.test_fraction",
+    "phantom.train": "phantom.n_train",
+    "phantom.test": "phantom.n_test",
+    "preprocess.clahe": "preprocess.clahe_clip_limit",
+    "augment.copies": "augment.n_per_patch",
+    "augment.elastic": "augment.elastic_sigma",
+    "augment.exact": "augment.rot90_only_fraction",
+    "augment.noise": "augment.noise_std",
+    "augment.blur": "augment.blur_sigma",
+    "loss.balance": "loss.focal_weight",
+    "loss.beta": "loss.fn_weight",
+    "train.schedule": "train.lr_schedule",
+    "train.warmup": "train.warmup_fraction",
+    "train.narrow_weight": "train.thin_vessel_weight",
+    "train.members": "train.ensemble_size",
+    "train.threads": "train.cpu_threads",
+    "evaluate.flips": "evaluate.tta_flips",
+    "evaluate.scales": "evaluate.tta_scales",
+    "evaluate.widths": "evaluate.width_limits",
+    "evaluate.draws": "evaluate.bootstrap_resamples",
+    "plot.zoom": "plot.detail_size",
+    "record.experiment": "record.experiment_name",
+    "record.model": "record.log_model",
+    "record.registered_model": "record.registered_model_name",
+    "regression": "regression_gate",
+    "regression_gate.scores": "regression_gate.tolerances",
+    "regression_gate.draws": "regression_gate.bootstrap_resamples",
+    "checkpoints.days": "checkpoints.retention_days",
+}
 UNTRACKED = {*Gate.model_fields, *Upkeep.model_fields}
 
 
@@ -276,22 +309,24 @@ class Params(Section):
     record: Record
 
     @model_validator(mode="after")
-    def _nothing_hangs_on_validation_where_none_is_held_out(self) -> "Params":
-        if self.data.validation == 0 and self.evaluate.threshold is None:
-            raise ValueError("evaluate.threshold: expected a number where data.validation is 0, got null")
-        if self.data.validation == 0 and self.train.patience is not None:
-            raise ValueError(f"train.patience: expected null where data.validation is 0, got {self.train.patience}")
+    def _validation_images_where_they_are_needed(self) -> "Params":
+        if self.data.validation_fraction == 0 and self.evaluate.threshold is None:
+            raise ValueError("evaluate.threshold: expected a number where data.validation_fraction is 0, got null")
+        if self.data.validation_fraction == 0 and self.train.patience is not None:
+            raise ValueError(
+                f"train.patience: expected null where data.validation_fraction is 0, got {self.train.patience}"
+            )
         return self
 
 
-def _sentence(error: dict) -> str:
-    """One sentence on one error of pydantic: the key, what was expected, what was found."""
+def _message(error: ErrorDetails) -> str:
+    """One error of pydantic as a message: the key, what was expected, what was found."""
     key, found = ".".join(SHORT.repr(part).strip("'") for part in error["loc"]) or "all", error["input"]
     shown = SHORT.repr(found)
     if error["type"] == "value_error" and not error["loc"]:
         return error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
+        return f"{key}: renamed to {RENAMED[key]}" if key in RENAMED else f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "model_type":
@@ -316,9 +351,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     return _checked(Params, values, path)
 
 
-def load_regression(path: Path = Path("params.yaml")) -> Regression:
-    """The section `regression` of the params file at `path`, checked; errors as in `load_params`."""
-    return _checked(Gate, _read(path), path).regression
+def load_regression_gate(path: Path = Path("params.yaml")) -> RegressionGate:
+    """The section `regression_gate` of the params file at `path`, checked; errors as in `load_params`."""
+    return _checked(Gate, _read(path), path).regression_gate
 
 
 def load_checkpoints(path: Path = Path("params.yaml")) -> Checkpoints:
@@ -337,6 +372,6 @@ def _checked(model: type[Checked], values: object, path: Path) -> Checked:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        sentences = list(map(_sentence, error.errors(include_url=False, include_context=False)))
-        more = [f"and {len(sentences) - MOST_SENTENCES} more"] if len(sentences) > MOST_SENTENCES else []
-        raise ValueError(f"{path}: " + "; ".join(sentences[:MOST_SENTENCES] + more)) from error
+        messages = list(map(_message, error.errors(include_url=False, include_context=False)))
+        more = [f"and {len(messages) - MOST_ERRORS} more"] if len(messages) > MOST_ERRORS else []
+        raise ValueError(f"{path}: " + "; ".join(messages[:MOST_ERRORS] + more)) from error

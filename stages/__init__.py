@@ -1,11 +1,11 @@
-"""The stages of the pipeline.
+"""Stages of the pipeline.
 
-NumPy computes exp, log and powers in AVX-512 with other last bits than elsewhere, which moves a pixel of a drawn
-photograph in ten by one grey level. A stage does without, so that the same data come of every processor with AVX2.
+Importing a stage turns off NumPy's AVX-512 code. It computes exp, log and powers with other last bits, which changes
+one pixel in ten of a synthetic image by one level. So the same data come from every processor with AVX2.
 """
 
 import os
 
-from src import interruption as interruption  # first of all: it looks who started this process
+from src.common import signals  # noqa: F401 - first of all: it reads which process started this one
 
 os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4 AVX512_ICL AVX512_SPR")  # read when NumPy is imported

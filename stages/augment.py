@@ -1,20 +1,23 @@
-"""Make changed variants of the training patches."""
+"""Augment the training patches with random transforms."""
 
-import os
-import sys
 from pathlib import Path
 
-from src import augment
-from src.cli import run
+from src.common.cpu_cores import available_cores
 from src.params import Augment
+from src.preprocessing.augmentation import AugmentationPlan, augment_all
+from src.preprocessing.transforms import TransformLimits
+from src.stage_runner import run_stage
 
 
-def main(source: Path, out: Path, size: int, section: Augment, workers: int | None = None) -> None:
-    """Write each patch of `source` and its variants to `out`, `size` pixels a side; `workers` None means all cores."""
-    limits = augment.Limits(**section.model_dump(include=set(augment.Limits._fields)))
-    plan = augment.Plan(limits, size, section.copies, section.seed)
-    augment.augment_all(source, out, plan, workers or os.cpu_count() or 1)
+def main(patches: Path, out: Path, patch_size: int, augment: Augment, workers: int | None = None) -> None:
+    """Write each patch of `patches`, cut to `patch_size`, and its augmented versions to `out`.
+
+    `workers` None means all cores; the bytes do not depend on it.
+    """
+    limits = TransformLimits(**augment.model_dump(include=set(TransformLimits._fields)))
+    plan = AugmentationPlan(limits, patch_size, augment.n_per_patch, augment.seed)
+    augment_all(patches, out, plan, workers or available_cores())
 
 
 if __name__ == "__main__":
-    run(lambda params: main(Path(sys.argv[1]), Path(sys.argv[2]), params.patch.size, params.augment))
+    run_stage(main, lambda params: {"patch_size": params.patch.size, "augment": params.augment})

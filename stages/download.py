@@ -1,4 +1,4 @@
-"""Bring the photographs of all data sets to one layout: training, validation and test; audit them on the way."""
+"""Convert the images of all data sets to one layout, split them into training, validation and test, and audit them."""
 
 import sys
 from itertools import chain
@@ -6,38 +6,42 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src import datasets, download, files
-from src.cli import run
+from src.common import atomic_io
+from src.common.project_root import real_root
+from src.data import entries, splits, subset_writer
+from src.data.entries import Entry
+from src.data.splits import Subsets, Uses
 from src.params import Data, PhantomSection
-from src.root import real_root
+from src.stage_runner import run_stage
 
 
-def main(out: Path, table: Path, data: Data, phantom: PhantomSection) -> None:
-    """Write out/train, out/validation and out/test, and what the audit found in them to `table`.
+def main(out: Path, audit: Path, data: Data, phantom: PhantomSection) -> None:
+    """Write out/train, out/validation and out/test, and the table of their audit to `audit`.
 
-    Validation is held out of the training images by group.
+    Validation images are held out of the training images, by group.
     """
     names = sorted({*data.train, *data.test})
-    found = {name: find(name, data, phantom) for name in names}
+    found = {name: find_entries(name, data, phantom) for name in names}
     train = list(chain.from_iterable(found[name].train for name in names if name in data.train))
     test = list(chain.from_iterable(found[name].test for name in names if name in data.test))
-    datasets.refuse_shared_groups((entry.group for entry in train), (entry.group for entry in test))
-    train = download.limit(train, data.limit, data.seed)
-    report = download.write(out, {**download.hold_out(train, data.validation, data.seed), "test": test})
-    files.write_rows(table, report.rows)
+    splits.check_disjoint_groups((entry.group for entry in train), (entry.group for entry in test))
+    train = splits.subsample(train, data.max_images_per_dataset, data.seed)
+    subsets = {**splits.split_validation(train, data.validation_fraction, data.seed), "test": test}
+    report = subset_writer.write_subsets(out, subsets)
+    atomic_io.write_rows(audit, report.rows)
     for warning in report.warnings:
         tqdm.write(f"warning: {warning}", file=sys.stderr)
 
 
-def find(name: str, data: Data, phantom: PhantomSection) -> datasets.Subsets:
-    """The photographs of one data set."""
-    uses = datasets.Subsets(name in data.train, name in data.test)
+def find_entries(name: str, data: Data, phantom: PhantomSection) -> Subsets[Entry]:
+    """Find the training and test images of one data set."""
+    uses = Uses(name in data.train, name in data.test)
     if name == "phantom":
-        return download.phantoms(phantom.train, phantom.test, phantom.height, phantom.width, phantom.seed)
-    if name == "folder":
-        return download.own(Path(data.folder.path), uses, data.folder.test, data.seed)  # as DVC hashes it, from here
-    return download.public(name, getattr(data.splits, name), uses, real_root(Path.cwd()))
+        return entries.synthetic_entries(phantom.n_train, phantom.n_test, phantom.height, phantom.width, phantom.seed)
+    if name == "folder":  # relative to the current folder, as DVC hashes it
+        return entries.custom_entries(Path(data.folder.path), uses, data.folder.test_fraction, data.seed)
+    return entries.public_entries(name, getattr(data.splits, name), uses, real_root(Path.cwd()))
 
 
 if __name__ == "__main__":
-    run(lambda params: main(Path(sys.argv[1]), Path(sys.argv[2]), params.data, params.phantom))
+    run_stage(main, lambda params: {"data": params.data, "phantom": params.phantom})

@@ -1,53 +1,66 @@
-"""Predict the test photographs and score the maps."""
+"""Stage evaluate: choose the threshold on the validation images, predict the test images, and score all observers."""
 
-import sys
 from pathlib import Path
 
-from src import backend, evaluation, files, losses, mapping, metrics, models, samples
-from src.cli import run
+from src.common import atomic_io
+from src.data import samples
+from src.evaluation import evaluator
+from src.evaluation.scoring import ProbabilityMap
+from src.inference import predict_dataset
+from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.metrics import probability_metrics
+from src.models import architectures, losses, model_io, tensorflow_setup
 from src.params import Evaluate, Loss, Preprocess
-from src.predictor import Predictor, Views
+from src.stage_runner import run_stage
 
 
 def main(
     model_file: Path,
     validation: Path,
     test: Path,
-    filtered: Path,
+    baselines: Path,
     predictions: Path,
-    out: Path,
+    metrics: Path,
     evaluate: Evaluate,
     loss: Loss,
-    preparation: Preprocess,
-    threads: int,
+    preprocess: Preprocess,
+    cpu_threads: int,
 ) -> None:
-    """Score and choose the threshold on validation; write maps of the test photographs and scores of all observers."""
-    files.refuse_lack_of_space(predictions, samples.map_bytes(samples.find(test)))
-    of_filters = evaluation.read_thresholds(filtered / "thresholds.json")
-    backend.configure(threads)
-    model = models.load(model_file)
-    views = Views(evaluate.tile, evaluate.overlap, evaluate.flips, evaluate.batch_size, evaluate.scales)
-    predictor = Predictor(models.forward(model), model.input_shape[1], views)
-    size = preparation.fov_diameter, preparation.clahe
-    held_out = mapping.pooled(mapping.maps(validation, predictor, *size))
-    threshold = metrics.best_threshold(held_out) if evaluate.threshold is None else evaluate.threshold
-    evaluation.write_validation(out, metrics.scores_at(held_out, threshold), threshold)
-    rules = evaluation.Rules(threshold, losses.get(**loss.model_dump()), evaluate.widths, evaluate.draws, evaluate.seed)
-    scoring = evaluation.Evaluation(rules)
-    for sample, maps in mapping.maps(test, predictor, *size):
+    """Write probability maps of the test images to `predictions`, threshold, scores and tables to `metrics`."""
+    atomic_io.check_free_space(predictions, samples.maps_size_bytes(samples.find(test)))
+    filter_thresholds = evaluator.read_thresholds(baselines / "thresholds.json")
+    tensorflow_setup.configure(cpu_threads)
+    model = model_io.load(model_file)
+    config = InferenceConfig(
+        evaluate.tile, evaluate.overlap, evaluate.tta_flips, evaluate.batch_size, evaluate.tta_scales
+    )
+    predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
+    size = preprocess.fov_diameter, preprocess.clahe_clip_limit
+    held_out = predict_dataset.pool_histogram(predict_dataset.predict_subset(validation, predictor, *size))
+    threshold = probability_metrics.best_threshold(held_out) if evaluate.threshold is None else evaluate.threshold
+    evaluator.write_validation(metrics, held_out, threshold)
+    rules = evaluator.ScoringRules(
+        threshold, losses.get(**loss.model_dump()), evaluate.width_limits, evaluate.bootstrap_resamples, evaluate.seed
+    )
+    scores = evaluator.Evaluator(rules)
+    for sample, prediction in predict_dataset.predict_subset(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
-        samples.write_probability(predictions / file, maps.probability)
-        answers = {
-            name: evaluation.ProbabilityMap(samples.read_levels(filtered / name / file), limit)
-            for name, limit in of_filters.items()
+        samples.write_probability(predictions / file, prediction.probability)
+        filtered = {
+            name: ProbabilityMap(samples.read_levels(baselines / name / file), limit)
+            for name, limit in filter_thresholds.items()
         }
-        scoring.add(sample, samples.read_levels(predictions / file), answers, maps.doubt)
-    scoring.write(out)
+        scores.add(sample, samples.read_levels(predictions / file), filtered, prediction.uncertainty)
+    scores.write(metrics)
 
 
 if __name__ == "__main__":
-    run(
-        lambda params: main(
-            *map(Path, sys.argv[1:7]), params.evaluate, params.loss, params.preprocess, params.train.threads
-        )
+    run_stage(
+        main,
+        lambda params: {
+            "evaluate": params.evaluate,
+            "loss": params.loss,
+            "preprocess": params.preprocess,
+            "cpu_threads": params.train.cpu_threads,
+        },
     )

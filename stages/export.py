@@ -1,17 +1,16 @@
 """Export the trained network as ONNX, which runs without TensorFlow."""
 
-import sys
 from pathlib import Path
 
-from src import backend, export, models
-from src.cli import run
+from src.models import model_io, onnx_export, tensorflow_setup
+from src.stage_runner import run_stage
 
 
-def main(model_file: Path, exported: Path, threads: int) -> None:
-    """Read the network (.h5) and write it as .onnx."""
-    backend.configure(threads)
-    export.save(models.load(model_file), exported)
+def main(model_file: Path, onnx_file: Path, cpu_threads: int) -> None:
+    """Read the network (.h5) and write it as ONNX."""
+    tensorflow_setup.configure(cpu_threads)
+    onnx_export.save(model_io.load(model_file), onnx_file)
 
 
 if __name__ == "__main__":
-    run(lambda params: main(*map(Path, sys.argv[1:3]), params.train.threads))
+    run_stage(main, lambda params: {"cpu_threads": params.train.cpu_threads})

@@ -1,16 +1,22 @@
 """Train the network on the augmented patches."""
 
+import functools
 import sys
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from src import backend, checkpoints, cluster, health, live, losses, models, patches, training
-from src.backend import tf
-from src.cli import run
+from src.common.project_root import real_root
+from src.models import architectures, losses, model_io, tensorflow_setup
+from src.models.tensorflow_setup import tf
 from src.params import Loss, Model, Train, load_checkpoints
-from src.resumption import Memory
-from src.root import real_root
+from src.preprocessing import patch_storage
+from src.stage_runner import run_stage
+from src.training import checkpoint_store, live_logging, multi_worker, trainer
+from src.training.divergence_guard import DivergenceError
+from src.training.epoch_log import EpochLog
+from src.training.resume import TrainingState
 
 
 def main(
@@ -21,96 +27,119 @@ def main(
     model: Model,
     loss: Loss,
     train: Train,
-    checkpoint_days: float,
+    retention_days: float,
 ) -> None:
-    """Read both sets of patches, fit, write the network (.h5) and a row of scores an epoch (.csv).
+    """Read the patches of training and validation, train, write the network (.h5) and a row of scores an epoch (.csv).
 
-    On one device, a training that was stopped goes on from its last checkpoint. Several workers (see `cluster`) each
-    read both sets, which must be the same, and each writes the same.
+    On one device, a training that was stopped resumes from its last checkpoint. Several workers (see `multi_worker`)
+    each read the same patches and write the same files.
     """
-    workers = cluster.read().workers
-    backend.configure(train.threads, train.seed, train.mixed_precision)
-    pool, held_out = patches.read(augmented), patches.read_if_any(validation)
-    strategy = backend.strategy(workers)
+    workers = multi_worker.read_cluster().workers
+    tensorflow_setup.configure(train.cpu_threads, train.seed, train.mixed_precision)
+    training_patches, validation_patches = patch_storage.read(augmented), patch_storage.read_or_none(validation)
+    strategy = tensorflow_setup.distribution_strategy(workers)
     replicas = strategy.num_replicas_in_sync
-    tqdm.write(f"training on {backend.described()}", file=sys.stderr)
-    if backend.emulates_bfloat16(checkpoints.processor()):
+    print_devices(replicas)
+    fingerprint = training_fingerprint(model, loss, train, [augmented, validation])
+    if workers > 1:
+        multi_worker.check_same_fingerprint(tensorflow_setup.gather_fingerprints(strategy, fingerprint))
+    training_state = open_training_state(fingerprint, retention_days) if replicas == 1 else None
+    log = EpochLog(table, training_state.table_rows() if training_state else [])
+    data = trainer.TrainingData(training_patches, validation_patches, train.batch_size, train.seed, replicas)
+    try:
+        with strategy.scope():
+            network = architectures.ensemble_average(train_members(data, log, model, loss, train, training_state))
+    except DivergenceError as error:
+        raise ValueError(save_best_network(error, training_state)) from error
+    except KeyboardInterrupt:
+        resume = training_state.describe_resume() if training_state else "this training keeps no checkpoints"
+        raise KeyboardInterrupt(f"stopped in epoch {log.epoch}; {resume}") from None
+    model_io.save(model_io.as_float32(network), model_file)  # outside the scope: as_float32 clears the session
+    log.write()
+    if training_state:
+        training_state.store.delete()
+
+
+def print_devices(replicas: int) -> None:
+    """Print what the training runs on, with warnings of what this costs."""
+    tqdm.write(f"training on {tensorflow_setup.describe_devices()}", file=sys.stderr)
+    if tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()):
         tqdm.write("warning: train.mixed_precision: no bfloat16 in this processor; false is faster", file=sys.stderr)
     if replicas > 1:
         tqdm.write(f"warning: a training on {replicas} devices keeps no checkpoints", file=sys.stderr)
-    recipe = recipe_of(model, loss, train, [augmented, validation])
-    if workers > 1:
-        cluster.refuse_other_recipes(backend.gathered(strategy, recipe))
-    memory = remembered(recipe, checkpoint_days) if replicas == 1 else None
-    data = training.Data(pool, held_out, train.batch_size, train.seed, replicas)
-    log = training.EpochLog(table, memory.rows() if memory else [])
-    try:
-        with strategy.scope():
-            network = models.mean(members(data, log, model, loss, train, memory))
-    except health.BadLossError as error:
-        raise ValueError(rescued(error, memory)) from error
-    except KeyboardInterrupt:
-        promise = memory.promise() if memory else "this training keeps no checkpoints"
-        raise KeyboardInterrupt(f"stopped in epoch {log.epoch}; {promise}") from None
-    models.save(models.in_float32(network), model_file)  # which must not be in the scope: it clears the session
-    log.write()
-    if memory:
-        memory.store.clear()
 
 
-def recipe_of(model: Model, loss: Loss, train: Train, inputs: list[Path]) -> str:
-    """The recipe (see `checkpoints`) of a training with these sections of params.yaml and these folders of patches."""
+def training_fingerprint(model: Model, loss: Loss, train: Train, inputs: list[Path]) -> str:
+    """Compute the fingerprint of a training with these sections of params.yaml and these folders of patches."""
     weights = Path(model.encoder_weights or "")
     params = {"model": model.model_dump(), "loss": loss.model_dump(), "train": train.model_dump()}
-    return checkpoints.recipe(params, [*inputs, weights] if weights.is_file() else inputs)
+    return checkpoint_store.training_fingerprint(params, [*inputs, weights] if weights.is_file() else inputs)
 
 
-def remembered(recipe: str, days: float) -> Memory | None:
-    """What is left of the same training, begun before and stopped; None where it is running, in another process."""
-    key = checkpoints.key(recipe, backend.devices())
-    root = real_root(Path.cwd()) / checkpoints.FOLDER
-    checkpoints.prune(root, days, but=key)
-    store = checkpoints.Store(root / key)
-    if not store.claim():
+def open_training_state(fingerprint: str, retention_days: float) -> TrainingState | None:
+    """Open what a stopped training of this fingerprint left; None while another process runs the same training."""
+    key = checkpoint_store.checkpoint_key(fingerprint, tensorflow_setup.list_devices())
+    root = real_root(Path.cwd()) / checkpoint_store.FOLDER
+    checkpoint_store.prune(root, retention_days, kept_key=key)
+    store = checkpoint_store.CheckpointStore(root / key)
+    if not store.acquire():
         tqdm.write("warning: the same training is running; this one keeps no checkpoints", file=sys.stderr)
         return None
-    return Memory(store)
+    return TrainingState(store)
 
 
-def members(
-    data: training.Data, log: training.EpochLog, model: Model, loss: Loss, train: Train, memory: Memory | None
+def train_members(
+    data: trainer.TrainingData,
+    log: EpochLog,
+    model: Model,
+    loss: Loss,
+    train: Train,
+    training_state: TrainingState | None,
 ) -> list[tf.keras.Model]:
-    """The trained networks."""
-    schedule = training.Schedule(
+    """Train the members of the ensemble, one seed each."""
+    schedule = trainer.TrainingSchedule(
         epochs=train.epochs,
         steps_per_epoch=train.steps_per_epoch or -(-len(data.train.images) // train.batch_size),
         learning_rate=train.learning_rate,
-        warmup=train.warmup,
-        cosine=train.schedule == "cosine",
+        warmup_fraction=train.warmup_fraction,
+        cosine=train.lr_schedule == "cosine",
         clip_norm=train.clip_norm,
         monitor=train.monitor,
         patience=train.patience,
     )
-    lowered = losses.weighing_narrow(losses.get(**loss.model_dump()), train.narrow_weight)
-    networks = []
-    for seed in range(train.seed, train.seed + train.members):
-        backend.set_seed(seed)
-        network = models.build(**model.model_dump(), size=data.train.images.shape[1])
-        training.fit(network, lowered, schedule, data._replace(seed=seed), log, memory)
-        networks.append(models.final(network))
-    return networks
+    weighted_loss = losses.weight_thin_vessels(losses.get(**loss.model_dump()), train.thin_vessel_weight)
+    members = []
+    for seed in range(train.seed, train.seed + train.ensemble_size):
+        tensorflow_setup.set_seed(seed)
+        network = architectures.build(**model.model_dump(), size=data.train.images.shape[1])
+        trainer.fit(network, weighted_loss, schedule, data._replace(seed=seed), log, training_state)
+        members.append(architectures.inference_head(network))
+    return members
 
 
-def rescued(error: health.BadLossError, memory: Memory | None) -> str:
-    """The sentence of the error, and which network is kept with the checkpoints, to look at."""
-    if memory is None or error.epoch is None:
+def save_best_network(error: DivergenceError, training_state: TrainingState | None) -> str:
+    """Save the network of the error, if it is sound, beside the checkpoints; return the message that says so."""
+    if training_state is None or error.epoch is None:
         return str(error)
-    path = memory.store.folder / "best.h5"
-    models.save(models.in_float32(models.final(error.model)), path)
-    return f"{error}; the network of epoch {error.epoch}, {error.kind}, is kept as {path}"
+    path = training_state.store.folder / "best.h5"
+    model_io.save(model_io.as_float32(architectures.inference_head(error.model)), path)
+    return f"{error}; the network of epoch {error.epoch}, {error.description}, is kept as {path}"
+
+
+@functools.wraps(main)
+def main_with_live_logging(model_file: Path, table: Path, **arguments: Any) -> None:
+    """Run `main` while another process logs its learning curves to MLflow."""
+    with live_logging.logger_process(model_file, table):
+        main(model_file=model_file, table=table, **arguments)
 
 
 if __name__ == "__main__":
-    paths = [Path(argument) for argument in sys.argv[1:5]]
-    watched = live.watched(*paths[2:])(main)
-    run(lambda params: watched(*paths, params.model, params.loss, params.train, load_checkpoints().days))
+    run_stage(
+        main_with_live_logging,
+        lambda params: {
+            "model": params.model,
+            "loss": params.loss,
+            "train": params.train,
+            "retention_days": load_checkpoints().retention_days,
+        },
+    )

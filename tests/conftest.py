@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
+from darkness_network import darkness
 
-from src import exported, pack, runs
+from src.inference import onnx_model, package_model
 from src.params import Params, load_params
+from src.tracking import run_record
 
 ROOT = Path(__file__).parents[1]
 LOCK = """
@@ -36,36 +36,20 @@ def git(folder, *arguments):
     subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
 
 
-def darkness(side: int = 15) -> bytes:
-    """An ONNX network that takes how much darker than its surroundings the green is for probability of vessel."""
-    kernel = np.zeros((1, 3, side, side), np.float32)
-    kernel[0, 1] = 1 / side**2
-    kernel[0, 1, side // 2 - 1 : side // 2 + 1, side // 2 - 1 : side // 2 + 1] -= 1 / 4  # lopsided: flips differ
-    constants = {"kernel": kernel / 8, "bias": np.array([-2], np.float32)}
-    nodes = [
-        onnx.helper.make_node("Transpose", ["image"], ["channels_first"], perm=[0, 3, 1, 2]),
-        onnx.helper.make_node("Conv", ["channels_first", "kernel", "bias"], ["logit"], pads=[side // 2] * 4),
-        onnx.helper.make_node("Sigmoid", ["logit"], ["map"]),
-        onnx.helper.make_node("Transpose", ["map"], ["probability"], perm=[0, 2, 3, 1]),
-    ]
-    image, probability = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "height", "width", channels])
-        for name, channels in (("image", 3), ("probability", 1))
-    )
-    weights = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
-    graph = onnx.helper.make_graph(nodes, "darkness", [image], [probability], weights)
-    opset = [onnx.helper.make_opsetid("", 18)]
-    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-
-
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory) -> Path:
-    """A packed network that needs no training, see `darkness`."""
+    """A packaged network that needs no training, see `darkness`."""
     path = tmp_path_factory.mktemp("packed") / "darkness.onnx"
-    settings = exported.Settings(
-        fov_diameter=200, clahe=0.0, tile=256, overlap=32, threshold=0.25, trained_on=("none",), scales=(1.0,)
+    settings = onnx_model.ModelSettings(
+        fov_diameter=200,
+        clahe_clip_limit=0.0,
+        tile=256,
+        overlap=32,
+        threshold=0.25,
+        trained_on=("none",),
+        tta_scales=(1.0,),
     )
-    path.write_bytes(pack.packed(darkness(), settings))
+    path.write_bytes(package_model.add_settings(darkness(), settings))
     return path
 
 
@@ -73,21 +57,22 @@ def write_project(folder: Path) -> None:
     """A git repository with the files of a finished run; one score is undefined."""
     (folder / "metrics" / "figures").mkdir(parents=True)
     (folder / "data" / "examples").mkdir(parents=True)
-    scores = {"threshold": 0.4, "drive": {"images": 1, "fov": {"f1": 0.8, "mcc": None}}}
-    (folder / "metrics" / "scores.json").write_text(json.dumps(scores))
+    (folder / "metrics" / "scores.json").write_text(json.dumps({"drive": {"f1": 0.8, "mcc": None}}))
     (folder / "metrics" / "training.csv").write_text("epoch,loss,validation_loss\n1,0.9,\n2,0.7,0.8\n")
     rows = "dataset,id,group,observer,region,tp,fp,fn,tn,f1,mcc\ndrive,01,a,model,fov,4,1,1,9,0.8,\n"
     (folder / "metrics" / "per_image.csv").write_text(rows)
     (folder / "metrics" / "figures" / "roc.png").write_bytes(b"chart")
     (folder / "metrics" / "report.md").write_text("# Report\n")
-    (folder / "metrics" / "validation.json").write_text("{}")
-    for name in ("summary", "differences", "curves", "reliability", "doubt", "audit"):
+    (folder / "metrics" / "validation.json").write_text(json.dumps({"validation": {"threshold": 0.4}}))
+    head = "dataset,observer,region,score,pooled,mean,sd,low,high,images,groups"
+    (folder / "metrics" / "summary.csv").write_text(f"{head}\ndrive,model,fov,f1,0.8,0.8,,,,1,1\n")
+    for name in ("differences", "curves", "reliability", "uncertainty", "audit"):
         (folder / "metrics" / f"{name}.csv").write_text("dataset\ndrive\n")
     (folder / "data" / "examples" / "drive_best.png").write_bytes(b"panel")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (folder / "dvc.yaml").write_text("stages: {}\n")
     (folder / "dvc.lock").write_text(LOCK)
-    (folder / ".gitignore").write_text("data\nmlruns\nmlflow.db*\n.tracking\n")
+    (folder / ".gitignore").write_text("data\nmlruns\nmlflow.db*\n")
     git(folder, "init", "-q")
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "state")
@@ -96,7 +81,7 @@ def write_project(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory) -> Path:
     """A database of MLflow with nothing in it, to be copied: a new one takes seconds."""
-    from src.quiet import mlflow
+    from src.tracking.mlflow_setup import mlflow
 
     path = tmp_path_factory.mktemp("database") / "mlflow.db"
     mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
@@ -130,20 +115,20 @@ def params() -> Params:
 def gather(params):
     """A function that gathers the run of a project folder, without a model that could be logged."""
 
-    def gathered(project: Path, **changes: object) -> runs.Run:
+    def gathered(project: Path, **changes: object) -> run_record.RunRecord:
         data = project / "data"
-        places = runs.Places(project, project / "metrics", data / "examples", data, data / "model.h5")
-        return runs.gather(places, params.model_dump() | changes, None)
+        places = run_record.RunPaths(project, project / "metrics", data / "examples", data, data / "model.h5")
+        return run_record.gather_run(places, params.model_dump() | changes, None)
 
     return gathered
 
 
 @pytest.fixture(scope="session")
-def archives() -> Path:
-    """The folder of real photographs; skips where the machine has none."""
+def real_archives() -> Path:
+    """The folder of public data sets; skips where the machine has none."""
     folder = os.environ.get("FUNDUS_ARCHIVES")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("no real photographs here: set FUNDUS_ARCHIVES to the folder that holds them")
+        pytest.skip("no public data sets here: set FUNDUS_ARCHIVES to the folder that holds them")
     return Path(folder)
 
 

@@ -1,4 +1,5 @@
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.params import UNTRACKED, Params, Regression, load_checkpoints, load_params, load_regression
+from src.params import RENAMED, UNTRACKED, Params, RegressionGate, load_checkpoints, load_params, load_regression_gate
 
 COMMITTED = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -22,15 +23,15 @@ def written(tmp_path: Path, key: str, value: object) -> Path:
 
 def test_committed_file_is_valid():
     assert isinstance(load_params(), Params)
-    assert isinstance(load_regression(), Regression)
+    assert isinstance(load_regression_gate(), RegressionGate)
     assert set(COMMITTED) == {*Params.model_fields, *UNTRACKED}
 
 
 def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
     path = tmp_path / "params.yaml"
     text = Path("params.yaml").read_text(encoding="utf-8")
-    assert "learning_rate: 1.0e-3" in text
-    path.write_text(text.replace("learning_rate: 1.0e-3", "learning_rate: 1e-05"), encoding="utf-8")
+    assert "learning_rate: 3.0e-3" in text
+    path.write_text(text.replace("learning_rate: 3.0e-3", "learning_rate: 1e-05"), encoding="utf-8")
     assert load_params(path).train.learning_rate == 1e-5
 
 
@@ -61,35 +62,43 @@ def test_bad_value_is_named(tmp_path, key, value, said):
 
 
 def test_threshold_must_be_given_where_nothing_is_held_out(tmp_path):
-    path = written(tmp_path, "data.validation", 0)
-    with pytest.raises(ValueError, match=r"yaml: evaluate\.threshold: expected a number .*validation is 0, got null$"):
+    path = written(tmp_path, "data.validation_fraction", 0)
+    with pytest.raises(
+        ValueError, match=r"yaml: evaluate\.threshold: expected a number .*validation_fraction is 0, got null$"
+    ):
         load_params(path)
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["evaluate"]["threshold"] = 0.4
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    assert load_params(path).data.validation == 0
+    assert load_params(path).data.validation_fraction == 0
     values["train"]["patience"] = 3
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"train\.patience: expected null where data\.validation is 0, got 3$"):
+    with pytest.raises(
+        ValueError, match=r"train\.patience: expected null where data\.validation_fraction is 0, got 3$"
+    ):
         load_params(path)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("regression.region", "disc", "regression.region: .*'fov'.*got 'disc'"),
-        ("regression.scores", {"f1": "little"}, "regression.scores.f1: .*number.*got 'little'"),
-        ("regression.scores", {"f1": -0.1}, "regression.scores.f1: .*greater than or equal to 0, got -0.1"),
-        ("regression.scores", {}, "regression.scores: .*at least 1"),
-        ("regression.draws", 10, "regression.draws: .*got 10"),
-        ("regression.level", 0.9, "regression.level: unknown key"),
+        ("regression_gate.region", "disc", "regression_gate.region: .*'fov'.*got 'disc'"),
+        ("regression_gate.tolerances", {"f1": "little"}, "regression_gate.tolerances.f1: .*number.*got 'little'"),
+        (
+            "regression_gate.tolerances",
+            {"f1": -0.1},
+            "regression_gate.tolerances.f1: .*greater than or equal to 0, got -0.1",
+        ),
+        ("regression_gate.tolerances", {}, "regression_gate.tolerances: .*at least 1"),
+        ("regression_gate.bootstrap_resamples", 10, "regression_gate.bootstrap_resamples: .*got 10"),
+        ("regression_gate.level", 0.9, "regression_gate.level: unknown key"),
     ],
 )
 def test_bad_value_of_the_gate_is_named_by_it_and_stops_no_stage(tmp_path, key, value, said):
     path = written(tmp_path, key, value)
     assert load_params(path) == load_params()
     with pytest.raises(ValueError, match=said):
-        load_regression(path)
+        load_regression_gate(path)
 
 
 def test_stages_run_without_the_section_of_the_gate(tmp_path):
@@ -97,15 +106,15 @@ def test_stages_run_without_the_section_of_the_gate(tmp_path):
     values = {name: section for name, section in COMMITTED.items() if name in Params.model_fields}
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     assert load_params(path) == load_params()
-    with pytest.raises(ValueError, match=r"params\.yaml: regression: missing$"):
-        load_regression(path)
+    with pytest.raises(ValueError, match=r"params\.yaml: regression_gate: missing$"):
+        load_regression_gate(path)
 
 
 @pytest.mark.parametrize(("value", "said"), [(0, "greater than 0, got 0"), ("long", "number.*got 'long'")])
 def test_bad_days_of_checkpoints_are_named(tmp_path, value, said):
-    path = written(tmp_path, "checkpoints.days", value)
+    path = written(tmp_path, "checkpoints.retention_days", value)
     assert load_params(path) == load_params()
-    with pytest.raises(ValueError, match=f"checkpoints.days: .*{said}"):
+    with pytest.raises(ValueError, match=f"checkpoints.retention_days: .*{said}"):
         load_checkpoints(path)
 
 
@@ -138,7 +147,15 @@ def test_hostile_file_is_one_short_sentence(tmp_path, line, said):
 
 @pytest.mark.parametrize(
     "key",
-    ["patch.size", "augment.copies", "train.epochs", "train.batch_size", "evaluate.draws", "phantom.test", "plot.zoom"],
+    [
+        "patch.size",
+        "augment.n_per_patch",
+        "train.epochs",
+        "train.batch_size",
+        "evaluate.bootstrap_resamples",
+        "phantom.n_test",
+        "plot.detail_size",
+    ],
 )
 def test_number_that_no_machine_can_serve_is_refused(tmp_path, key):
     with pytest.raises(ValueError, match=rf"{key}: .*less than or equal to \d+, got 3200000000$"):
@@ -178,10 +195,26 @@ def test_missing_section_is_named(tmp_path, section):
         load_params(path)
 
 
-@pytest.mark.parametrize("load", [load_params, load_regression])
+@pytest.mark.parametrize("load", [load_params, load_regression_gate])
 @pytest.mark.parametrize("text", ["", "a: [", "- 1\n", "3", "data: null\n"])
 def test_file_that_is_no_mapping_is_one_sentence(tmp_path, text, load):
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"params\.yaml"):
         load(path)
+
+
+@pytest.mark.parametrize(("old", "new"), [item for item in RENAMED.items() if item[0].count(".") == 1])
+def test_old_key_names_the_new_one(tmp_path, old, new):
+    load = {"regression_gate": load_regression_gate, "checkpoints": load_checkpoints}.get(
+        old.split(".")[0], load_params
+    )
+    with pytest.raises(ValueError, match=rf"{re.escape(old)}: renamed to {re.escape(new)}(;|$)"):
+        load(written(tmp_path, old, 1))
+
+
+def test_old_section_names_the_new_one(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(COMMITTED | {"regression": {}}), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"regression: renamed to regression_gate$"):
+        load_params(path)

@@ -11,42 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src import logged_model, provenance, tracking
+from src.common import provenance
 from src.params import UNTRACKED, Params
+from src.tracking import mlflow_logger, model_packaging
+from tools import sync_dvc
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
-# How a stage starts and how it reads its parameters: DVC tracks the values themselves.
-EXEMPT = {"src/cli.py", "src/params.py", "src/__init__.py"}
-DATA_OF_CODE = {  # files that a module reads beside its imports
-    "src/datasets.py": {"src/manifests"},
-    "src/page.py": {f"src/pages/{name}" for name in ("report.css", "report.html", "report.js", "style.css")},
-    "src/logged_model.py": {f"src/{name}" for name in (logged_model.SERVED, *logged_model.COPIED)} - EXEMPT,
-}
-
-
-def imported(path: Path) -> set[Path]:
-    """The files of src that a module imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    files = {Path(*name.split(".")).with_suffix(".py") for name in names if name.split(".")[0] in ("src", "stages")}
-    return {file for file in files if file.is_file()}
-
-
-def code_of(script: Path) -> set[str]:
-    """The files of code that a stage or module runs, transitively."""
-    todo, found = [script], set()
-    while todo:
-        path = todo.pop()
-        if path not in found and path.as_posix() not in EXEMPT:
-            found.add(path)
-            todo += imported(path)
-    code = {path.as_posix() for path in found}
-    return code.union(*(DATA_OF_CODE.get(file, set()) for file in code))
 
 
 def outs(name: str) -> set[str]:
@@ -54,10 +25,21 @@ def outs(name: str) -> set[str]:
     return {next(iter(out)) if isinstance(out, dict) else out for out in every}
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_code_deps_are_the_transitive_imports(name):
-    declared = {dep for dep in STAGES[name]["deps"] if dep.startswith(("src/", "stages/"))}
-    assert declared == code_of(Path(f"stages/{name}.py")) | {"stages/__init__.py"}
+def test_code_deps_are_the_transitive_imports():
+    text = sync_dvc.PIPELINE.read_text(encoding="utf-8")
+    assert sync_dvc.synced(text) == text, "run python -m tools.sync_dvc"
+
+
+def test_sync_adds_missing_deps_and_drops_unused_ones():
+    text = sync_dvc.PIPELINE.read_text(encoding="utf-8")
+    assert (
+        sync_dvc.synced(text.replace("      - src/models/losses.py\n", "      - src/reporting/curve_figures.py\n", 1))
+        == text
+    )
+
+
+def test_packages_are_empty_modules():
+    assert [path for path in Path("src").rglob("__init__.py") if path.read_bytes()] == []
 
 
 def test_stage_draws_and_cuts_alike_on_processors_with_and_without_avx_512():
@@ -71,14 +53,16 @@ def test_stage_draws_and_cuts_alike_on_processors_with_and_without_avx_512():
 def test_stage_looks_who_started_it_before_it_imports_anything_slow():
     """Python imports the package of `python -m stages.NAME` first, whatever the stage imports."""
     slow = {"cv2", "mlflow", "numpy", "pandas", "pydantic", "skimage", "tensorflow", "yaml"}
-    program = f"import stages, sys; print('src.interruption' in sys.modules, {slow} & sys.modules.keys())"
+    program = f"import stages, sys; print('src.common.signals' in sys.modules, {slow} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, text=True)
     assert done.stdout == "True set()\n"
 
 
-def test_logged_model_takes_all_code_that_it_runs():
-    copied = {f"src/{name}" for name in logged_model.COPIED}
-    assert copied == {"src/__init__.py"} | code_of(Path("src/serving.py"))
+def test_logged_model_holds_all_code_that_it_runs():
+    code = {path.relative_to(model_packaging.PROJECT).as_posix() for path in model_packaging.served_code()}
+    assert code == sync_dvc.code_of(model_packaging.SERVICE.relative_to(model_packaging.PROJECT)) | {
+        "src/serving/mlflow_pyfunc.py"
+    }
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -86,18 +70,19 @@ def test_params_are_the_sections_that_the_stage_reads(name):
     tree = ast.parse(Path(f"stages/{name}.py").read_text(encoding="utf-8"))
     block = ast.unparse(next(node for node in tree.body if isinstance(node, ast.If)))
     reads = set(re.findall(r"\bparams\.([a-z_]+(?:\.[a-z_]+)*)", block))
-    if re.search(r"\bparams\b(?!\.)[,)]", block):  # handed over whole
+    if re.search(r"\bparams\b(?!\.)[,)}]", block):  # handed over whole
         reads = set(Params.model_fields)
     assert set(STAGES[name]["params"]) == reads
 
 
-def test_run_that_is_watched_holds_the_params_of_its_training():
-    assert list(tracking.WATCHED) == STAGES["train"]["params"]
+def test_live_run_holds_the_params_of_its_training():
+    assert list(mlflow_logger.TRAIN_SECTIONS) == STAGES["train"]["params"]
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_paths_of_cmd_are_deps_and_outs(name):
-    _, _, module, *paths = STAGES[name]["cmd"].split()
+    _, _, module, *arguments = STAGES[name]["cmd"].split()
+    paths = [argument for argument in arguments if not argument.startswith("--")]
     assert module == f"stages.{name}"
     data = {dep for dep in STAGES[name]["deps"] if dep.startswith(("data/", "metrics/"))}
     for path in paths:
@@ -125,7 +110,7 @@ def test_record_is_never_restored_from_the_run_cache():
 
 @pytest.mark.parametrize("name", ["report", "record"])
 def test_report_and_record_take_every_table(name):
-    assert {f"metrics/{table}" for table in provenance.TABLES} <= set(STAGES[name]["deps"])
+    assert {f"metrics/{table}" for table in provenance.RESULT_TABLES} <= set(STAGES[name]["deps"])
 
 
 def test_report_names_versions_and_is_never_restored_from_the_run_cache():
@@ -158,20 +143,17 @@ def test_metrics_and_plots_are_outs_of_a_stage():
     assert declared <= every
 
 
-def test_only_the_backend_imports_tensorflow_first():
-    importers = {
-        path.name
-        for path in Path("src").glob("*.py")
-        if re.search(r"^\s*(import|from) tensorflow", path.read_text(encoding="utf-8"), re.MULTILINE)
-    }
-    assert importers == {"backend.py"}
-
-
 @pytest.mark.parametrize(
     ("library", "modules"),
-    [("mlflow", {"quiet.py", logged_model.SERVED}), ("segmentation_models", {"models.py"})],  # MLflow imports SERVED
+    [
+        ("tensorflow", {"src/models/tensorflow_setup.py"}),
+        ("mlflow", {"src/tracking/mlflow_setup.py", "src/serving/mlflow_pyfunc.py"}),  # the second runs inside MLflow
+        ("segmentation_models", {"src/models/tensorflow_setup.py"}),
+    ],
 )
 def test_library_is_imported_once(library, modules):
     pattern = rf"^\s*(import|from) {library}\b"
-    importers = {p.name for p in Path("src").glob("*.py") if re.search(pattern, p.read_text(encoding="utf-8"), re.M)}
+    importers = {
+        path.as_posix() for path in Path("src").rglob("*.py") if re.search(pattern, path.read_text("utf-8"), re.M)
+    }
     assert importers == modules

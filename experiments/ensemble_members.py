@@ -1,0 +1,69 @@
+"""Score each member of an ensemble alone: python -m experiments.ensemble_members [--results members.csv].
+
+Reads the output of stages train and download: data/model/model.h5, data/raw/validation and data/raw/test. Each member
+gets a threshold of its own from the validation images, unless `evaluate.threshold` is a number. Scores are pooled over
+the FOV of all test images; clDice is a mean over images.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from experiments.result_writer import ResultWriter
+from src.common import probability_levels
+from src.data import samples
+from src.inference import predict_dataset
+from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.metrics import probability_metrics, structural_metrics
+from src.metrics.vessel_geometry import measure_geometry
+from src.models import architectures, model_io, tensorflow_setup
+from src.models.tensorflow_setup import tf
+from src.params import Params, load_params
+
+SCORES = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
+
+
+def score_member(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
+    """Score one member on each test set at its threshold."""
+    evaluate, preprocess = params.evaluate, params.preprocess
+    inference = InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
+    predictor = SlidingWindowPredictor(architectures.as_numpy_function(member), member.input_shape[1], inference)
+    size = preprocess.fov_diameter, preprocess.clahe_clip_limit
+    threshold = evaluate.threshold
+    if threshold is None:
+        validation = predict_dataset.predict_subset(Path("data/raw/validation"), predictor, *size)
+        threshold = probability_metrics.best_threshold(predict_dataset.pool_histogram(validation))
+    pooled: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
+    cldice: defaultdict[str, list[float]] = defaultdict(list)
+    for sample, prediction in predict_dataset.predict_subset(Path("data/raw/test"), predictor, *size):
+        levels = probability_levels.to_levels(prediction.probability)
+        truth, fov = samples.truth(sample), samples.fov(sample)
+        pooled[sample.dataset] += probability_metrics.histogram(levels, truth, fov)
+        predicted = probability_levels.above(levels, threshold)
+        geometries = (measure_geometry(vessels, fov, evaluate.width_limits) for vessels in (truth, predicted))
+        cldice[sample.dataset].append(structural_metrics.cldice(*geometries))
+    return {
+        dataset: probability_metrics.scores_at(h, threshold) | {"cldice": float(np.nanmean(cldice[dataset]))}
+        for dataset, h in pooled.items()
+    }
+
+
+def main() -> None:
+    """Write a row for each member and test set."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.ensemble_members", description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("members.csv"), help="CSV to write (default: members.csv)")
+    arguments = parser.parse_args()
+    params = load_params()
+    tensorflow_setup.configure(params.train.cpu_threads)
+    network = model_io.load(Path("data/model/model.h5"))
+    members = [layer for layer in network.layers if layer.name.startswith("member_")] or [network]
+    writer = ResultWriter(arguments.results, ("member", "dataset", *SCORES))
+    for number, member in enumerate(members, 1):
+        for dataset, scores in score_member(member, params).items():
+            writer.add(member=number, dataset=dataset, **{name: scores[name] for name in SCORES})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Run named experiments again and keep their results: python -m experiments.run NAME ...
+
+Each is a `dvc exp run --temp` with the parameters that `experiments.yaml` lists; the working tree stays as it is.
+Tables and parameters of the run go to metrics/experiments/NAME, with its cost: minutes of training, number of weights,
+seconds per image at inference. With --table, results tables of all kept experiments are printed as Markdown.
+"""
+
+import argparse
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from dvc.api import DVCFileSystem
+
+from benchmarks import training_throughput
+from experiments import results_tables
+from experiments.results_tables import COST, KEPT, Experiment, load_experiments
+from src.common import atomic_io
+from src.evaluation import git_revisions
+
+KEPT_SUFFIXES = (".csv", ".json")
+
+
+def run(name: str, experiment: Experiment) -> None:
+    """Run one experiment and keep its results."""
+    settings = [part for key, value in experiment.params.items() for part in ("-S", f"{key}={json.dumps(value)}")]
+    command = ["dvc", "exp", "run", "--temp", "--force", "--name", name, *settings]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        minutes = training_minutes(process.stdout or ())
+    if process.returncode:
+        sys.exit(process.returncode)
+    keep(name, git_revisions.find_tree(name).revision or "HEAD", minutes)
+
+
+def training_minutes(lines: Iterable[str]) -> float | None:
+    """Print the output of `dvc` and time the train stage; None where DVC restored it from its cache."""
+    begin = minutes = None
+    for line in lines:
+        print(line, end="")
+        if line.startswith(("Running stage", "Stage")):
+            if begin is not None and minutes is None:
+                minutes = (time.monotonic() - begin) / 60
+            if line.startswith("Running stage 'train'"):
+                begin = time.monotonic()
+    return minutes
+
+
+def keep(name: str, revision: str, minutes: float | None) -> None:
+    """Copy parameters and tables of a revision to metrics/experiments/NAME; the former cost stays without `minutes`."""
+    files, folder = DVCFileSystem(rev=revision), KEPT / name
+    tables = [path for path in files.ls("metrics", detail=False) if path.endswith(KEPT_SUFFIXES)]
+    for path in ["params.yaml", *tables]:
+        atomic_io.write_bytes(folder / Path(path).name, files.read_bytes(path))
+    cost = results_tables.read_cost(folder) if minutes is None else {"training_minutes": round(minutes, 1)}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # TensorFlow is set up once a process
+        cost |= pool.submit(training_throughput.measure_cost, folder / "params.yaml").result()
+    atomic_io.write_text(folder / COST, json.dumps(cost) + "\n")
+
+
+def main() -> None:
+    """Run the named experiments, or print the tables."""
+    experiments = load_experiments()
+    parser = argparse.ArgumentParser(prog="python -m experiments.run", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(experiments))
+    parser.add_argument("--table", action="store_true", help="print the results tables")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in experiments]
+    if unknown or not (arguments.names or arguments.table):
+        found = ", ".join(unknown) or "nothing"
+        parser.error(f"expected --table or some of {', '.join(experiments)}, got {found}")
+    for name in arguments.names:
+        run(name, experiments[name])
+    if arguments.table:
+        print(results_tables.markdown())
+
+
+if __name__ == "__main__":
+    main()

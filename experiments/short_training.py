@@ -1,0 +1,146 @@
+"""Short trainings of the compact U-Net that compare one change with another, and their scores on real images.
+
+Intervals of differences are over images, for the networks that were trained: another seed gives other networks.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from src.data import samples
+from src.inference import predict_dataset
+from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.metrics import bootstrap, probability_metrics
+from src.models import architectures, losses, tensorflow_setup
+from src.models.tensorflow_setup import tf
+from src.params import Params
+from src.preprocessing import patch_storage, patches
+from src.training import data_loader, trainer
+from stages import augment, patch
+
+BATCH_SIZE, SEED, RESAMPLES = 8, 1, 5000
+LEARNING_RATE = 4e-3  # peak, from random weights
+INFERENCE = InferenceConfig(tile=1024, overlap=128, tta_flips=True, batch_size=4, tta_scales=(1.0,))
+LOSS = trainer.fov_weighted_loss(losses.bce_dice_loss)
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class TrainingPlan(NamedTuple):
+    """Length of a training in steps of `BATCH_SIZE` patches, its peak learning rate, and its seed."""
+
+    steps: int
+    learning_rate: float = LEARNING_RATE
+    seed: int = SEED
+
+
+class TestResults(NamedTuple):
+    """Results in the FOV of N images: histograms (N) of probabilities, and the patient (group) of each image (N,)."""
+
+    histograms: list[probability_metrics.Histogram]
+    groups: np.ndarray
+
+    @property
+    def pooled(self) -> probability_metrics.Histogram:
+        """Histogram of all pixels of all images."""
+        return sum(self.histograms, probability_metrics.EMPTY)
+
+    def f1(self, threshold: float) -> np.ndarray:
+        """F1 (N,) of each image."""
+        return np.array([probability_metrics.scores_at(histogram, threshold)["f1"] for histogram in self.histograms])
+
+    def auc_roc(self) -> np.ndarray:
+        """Area under the ROC curve (N,) of each image."""
+        return np.array([probability_metrics.auc_roc(histogram) for histogram in self.histograms])
+
+    def auc_pr(self) -> np.ndarray:
+        """Area under the precision-recall curve (N,) of each image."""
+        return np.array([probability_metrics.auc_pr(histogram) for histogram in self.histograms])
+
+
+def find_real_images(folder: Path) -> list[samples.Sample]:
+    """Find the images of one real data set below `folder`, a subset as stage download writes it.
+
+    Raises:
+        ValueError: there are synthetic images, or images of several data sets.
+    """
+    found = samples.find(folder)
+    names = sorted({sample.dataset for sample in found})
+    if len(names) > 1 or "phantom" in names:
+        raise ValueError(f"{folder}: expected real images of one data set, got {', '.join(names)}")
+    return found
+
+
+def link_subset(chosen: Iterable[samples.Sample], root: Path) -> Path:
+    """Write `root`, a subset of links to the chosen images, and return it."""
+    chosen = list(chosen)
+    samples.write_table(root, [(sample.dataset, sample.id, sample.group) for sample in chosen])
+    for folder in {sample.folder for sample in chosen}:
+        (root / folder.name).symlink_to(folder.resolve())
+    return root
+
+
+def augment_subset(root: Path, folder: Path, least: int, params: Params) -> Path:
+    """Write the patches of a subset and at least `least` augmented patches below `folder`; return their folder."""
+    side = patches.context_side(params.patch.size, params.patch.context)
+    patch.write_subset(root, folder / "patches", side, params.patch, params.preprocess)
+    n_per_patch = math.ceil(least / len(patch_storage.read(folder / "patches").images))
+    section = params.augment.model_copy(update={"n_per_patch": n_per_patch, "elastic_sigma": 0.0})
+    augment.main(folder / "patches", folder / "augmented", params.patch.size, section)
+    return folder / "augmented"
+
+
+def compact_unet(params: Params, weights: str | None = None) -> tf.keras.Model:
+    """Build the compact U-Net, with random weights or those of a saved one."""
+    return architectures.build("residual_unet", "", weights, params.model.filters, params.patch.size)
+
+
+def fit(
+    build: Callable[[], tf.keras.Model],
+    loss: Loss,
+    folders: Sequence[Path],
+    plan: TrainingPlan,
+    callbacks: Iterable[tf.keras.callbacks.Callback] = (),
+) -> tuple[tf.keras.Model, float]:
+    """Train a network on batches with equally many patches of each folder; return it, and the minutes it took."""
+    tf.keras.backend.clear_session()
+    tensorflow_setup.set_seed(plan.seed)
+    network = build()
+    schedule = trainer.TrainingSchedule(
+        epochs=1,
+        steps_per_epoch=plan.steps,
+        learning_rate=plan.learning_rate,
+        warmup_fraction=0.05,
+        cosine=True,
+        clip_norm=1.0,
+        monitor="loss",
+        patience=None,
+    )
+    network.compile(optimizer=trainer.optimizer(schedule), loss=loss)
+    begin = time.perf_counter()
+    batch_size = BATCH_SIZE // len(folders)
+    parts = [data_loader.training_dataset(patch_storage.read(folder), batch_size, plan.seed) for folder in folders]
+    data = parts[0] if len(parts) == 1 else tf.data.Dataset.zip(tuple(parts)).map(_concatenate)
+    network.fit(data, steps_per_epoch=plan.steps, verbose=0, callbacks=list(callbacks))
+    return network, (time.perf_counter() - begin) / 60
+
+
+def _concatenate(*batches: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.concat(arrays, axis=0) for arrays in zip(*batches, strict=True))
+
+
+def predict(network: tf.keras.Model, root: Path, params: Params, inference: InferenceConfig = INFERENCE) -> TestResults:
+    """Predict the images of a subset, by default with the mean over flips."""
+    predictor = SlidingWindowPredictor(architectures.as_numpy_function(network), None, inference)
+    preprocess = params.preprocess
+    predicted = predict_dataset.predict_subset(root, predictor, preprocess.fov_diameter, preprocess.clahe_clip_limit)
+    images = [(predict_dataset.pool_histogram([one]), one[0].group) for one in predicted]
+    return TestResults([histogram for histogram, _ in images], np.array([group for _, group in images]))
+
+
+def paired_difference(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> bootstrap.Difference:
+    """Compute the mean of paired differences (N,) of a score, higher is better, with its interval over images."""
+    return bootstrap.paired_difference(values, others, groups, False, RESAMPLES, SEED)

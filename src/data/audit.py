@@ -1,0 +1,195 @@
+"""Audit subsets before they are used: summarise them, reject what cannot be right, and warn of what is implausible.
+
+Messages name files by their final path: <subset>/<dataset>/<kind>/<id>.png.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from src.data import annotation_alignment, custom_dataset, duplicate_detection, samples
+from src.data.samples import Sample
+
+COLUMNS = (  # sizes are width x height, the smallest and the largest by their number of pixels
+    *("subset", "dataset", "images", "groups", "second_observers", "smallest", "largest"),
+    *("vessel_fraction_mean", "vessel_fraction_min", "vessel_fraction_max"),
+    *("fov_fraction_mean", "fov_fraction_min", "fov_fraction_max"),
+)
+VESSEL_FRACTION_RANGE = (0.01, 0.25)  # of the image; DRIVE, CHASE_DB1, STARE and HRF have .043 to .116
+FOV_FRACTION_RANGE = (0.3, 1.0)  # of the image; DRIVE has .69, a disc that touches all four sides .785
+MAX_PAIRS_NAMED = 3  # in the error message of a leak
+
+
+class InspectedSample(NamedTuple):
+    """Properties of an image: fractions of its pixels, its signature, and the alignment of its ground truth.
+
+    `alignment` is None where the ground truth is empty.
+    """
+
+    subset: str
+    sample: Sample
+    size: tuple[int, int]
+    vessel_fraction: float
+    fov_fraction: float
+    second_observer: bool
+    signature: np.ndarray
+    alignment: annotation_alignment.Alignment | None
+
+    def name(self, kind: str) -> str:
+        """Return the final path of the file of one kind."""
+        return _name(self.subset, self.sample, kind)
+
+
+class AuditReport(NamedTuple):
+    """Rows of the summary, the header first, and a message for each implausible image."""
+
+    rows: list[tuple]
+    warnings: list[str]
+
+
+def audit_subsets(root: Path, subsets: Iterable[str]) -> AuditReport:
+    """Audit the subsets at root/<subset>.
+
+    Raises:
+        ValueError: an id is repeated; an annotation is not in 0 and 255, not of the size of the image, empty where it
+            must not be, or inverted; or two subsets contain copies of one image.
+    """
+    least = {"validation": 0}  # where data.validation_fraction is 0
+    found = [(subset, sample) for subset in subsets for sample in samples.find(root / subset, least.get(subset, 1))]
+    check_no_repeats(found)
+    inspected = [inspect(subset, sample) for subset, sample in found]
+    check_no_leakage(inspected)
+    warnings = [warning for one in inspected for warning in (*find_implausible(one), *find_misaligned(one))]
+    return AuditReport(summary_rows(inspected), warnings)
+
+
+def check_no_repeats(found: Iterable[tuple[str, Sample]]) -> None:
+    """Raise ValueError where a data set has an id twice, within a subset or in two."""
+    first: dict[tuple[str, str], str] = {}
+    for subset, sample in found:
+        key = (sample.dataset, sample.id)
+        if key in first:
+            raise ValueError(
+                f"{_name(subset, sample, 'images')}: expected an id once in a data set, "
+                f"got {sample.id} of {sample.dataset} in {first[key]} as well"
+            )
+        first[key] = subset
+
+
+def inspect(subset: str, sample: Sample) -> InspectedSample:
+    """Read an image and its annotations, and measure them; ValueError as in `audit_subsets`."""
+    image = samples.image(sample)
+    size = image.shape[:2]
+    truth, fov = (_read_annotation(subset, sample, kind, size) for kind in ("truth", "fov"))
+    second = sample.path("second_observer").exists()
+    if second:
+        _read_annotation(subset, sample, "second_observer", size)
+    if not fov.any():
+        raise ValueError(f"{_name(subset, sample, 'fov')}: expected a field of view, got an empty one")
+    if subset == "train" and not truth.any():
+        raise ValueError(f"{_name(subset, sample, 'truth')}: expected vessels to train on, got an empty annotation")
+    custom_dataset.check_not_inverted(Path(_name(subset, sample, "truth")), truth, fov)
+    return InspectedSample(
+        subset,
+        sample,
+        size,
+        float(truth.mean()),
+        float(fov.mean()),
+        second,
+        duplicate_detection.signature(image, fov),
+        annotation_alignment.measure_alignment(image, truth, fov),
+    )
+
+
+def find_implausible(one: InspectedSample) -> Iterator[str]:
+    """Yield a message for each fraction of an image outside the range of public data sets."""
+    for kind, thing, fraction, (least, most) in (
+        ("truth", "vessels", one.vessel_fraction, VESSEL_FRACTION_RANGE),
+        ("fov", "a field of view", one.fov_fraction, FOV_FRACTION_RANGE),
+    ):
+        if not least <= fraction <= most:
+            yield f"{one.name(kind)}: expected {thing} in {least:.0%} to {most:.0%} of the image, got {fraction:.2%}"
+
+
+def find_misaligned(one: InspectedSample) -> Iterator[str]:
+    """Yield a message for a ground truth that is not on the vessels of its image."""
+    fit = one.alignment
+    if fit is None or fit.is_good():
+        return
+    expected = f"{one.name('truth')}: expected an annotation of vessels, which are dark in the image, got one"
+    if fit.best < annotation_alignment.MIN_CONTRAST:
+        yield f"{expected} that fits nowhere nearby (flipped, rotated, or of another image?)"
+    else:
+        yield f"{expected} that fits better {fit.right:+.0f} pixels to the right and {fit.down:+.0f} down"
+
+
+def summary_rows(inspected: Iterable[InspectedSample]) -> list[tuple]:
+    """Summarise each subset and data set in a row, in the order of the images; the header comes first."""
+    parts = groupby(inspected, lambda one: (one.subset, one.sample.dataset))
+    return [COLUMNS, *((*key, *_summary(list(part))) for key, part in parts)]
+
+
+def check_no_leakage(inspected: Iterable[InspectedSample]) -> None:
+    """Raise ValueError where two subsets contain copies of one image; it names the most similar pairs."""
+    parts = {subset: list(part) for subset, part in groupby(inspected, lambda one: one.subset)}
+    leaks = sorted((leak for pair in combinations(parts.values(), 2) for leak in _leaks(*pair)), reverse=True)
+    if leaks:
+        named = "; ".join(
+            f"{a} and {b} show the same eye (similarity {value:.2f})" for value, a, b in leaks[:MAX_PAIRS_NAMED]
+        )
+        raise ValueError(
+            f"{named}; {len(leaks)} such pair(s) in all: put images of one eye into one group (groups.csv), or "
+            "remove one of the two"
+        )
+
+
+def _leaks(first: Sequence[InspectedSample], second: Sequence[InspectedSample]) -> Iterator[tuple[float, str, str]]:
+    """Yield similarity and both names of each pair that shows the same eye."""
+    values = duplicate_detection.similarity(*(np.stack([one.signature for one in part]) for part in (first, second)))
+    for i, j in np.argwhere(values > duplicate_detection.SAME_EYE_SIMILARITY):
+        yield float(values[i, j]), first[i].name("images"), second[j].name("images")
+
+
+def _read_annotation(subset: str, sample: Sample, kind: str, expected: tuple[int, ...]) -> np.ndarray:
+    """Read an annotation, (H, W) bool, and check its levels and size."""
+    name = _name(subset, sample, kind)
+    levels = cv2.imdecode(np.fromfile(sample.path(kind), np.uint8), cv2.IMREAD_UNCHANGED)
+    if levels is None or levels.ndim != 2 or not np.isin(levels, (0, 255)).all():
+        raise ValueError(f"{name}: expected a greyscale image of 0 and 255, got {_describe(levels)}")
+    if levels.shape != expected:
+        sizes = ("{}x{}".format(*shape) for shape in (expected, levels.shape))
+        raise ValueError("{}: expected {} like the image, got {}".format(name, *sizes))
+    return levels > 0
+
+
+def _describe(levels: np.ndarray | None) -> str:
+    """Describe an image that is no annotation."""
+    if levels is None:
+        return "one that cannot be decoded"
+    if levels.ndim != 2:
+        return f"one of {levels.shape[2]} channels"
+    found = np.unique(levels)
+    return f"one with {len(found)} levels from {found[0]} to {found[-1]}"
+
+
+def _summary(part: Sequence[InspectedSample]) -> tuple:
+    """Return the columns of a row from `images` on."""
+    sizes = sorted((height * width, f"{width}x{height}") for height, width in (one.size for one in part))
+    fractions = ([one.vessel_fraction for one in part], [one.fov_fraction for one in part])
+    return (
+        len(part),
+        len({one.sample.group for one in part}),
+        sum(one.second_observer for one in part),
+        sizes[0][1],
+        sizes[-1][1],
+        *(f"{value:.6f}" for values in fractions for value in (sum(values) / len(part), min(values), max(values))),
+    )
+
+
+def _name(subset: str, sample: Sample, kind: str) -> str:
+    """Return the final path of the file of one kind, whatever folder it is in now."""
+    return f"{subset}/{sample.dataset}/{kind}/{sample.id}.png"

@@ -1,0 +1,121 @@
+"""Custom data set of the user: images/, truth/ and optional fov/, second_observer/ and groups.csv."""
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from src.common import atomic_io
+from src.data.image_files import ImageFiles, is_leftover
+from src.data.image_opening import SUFFIXES
+
+MAX_VESSEL_FRACTION = 0.5  # of the FOV; annotations have some 0.1, inverted ones some 0.9
+IN_EXPERIMENTS = "in `dvc exp run --temp` and `--queue` images that git ignores are absent: give an absolute path there"
+
+
+class CustomImage(NamedTuple):
+    """An image of the folder with its annotations."""
+
+    id: str
+    group: str
+    files: ImageFiles[Path]
+
+
+def find(root: Path) -> list[CustomImage]:
+    """Find the images below `root`, sorted by name; annotations have the name of the image but for the suffix.
+
+    Without groups.csv (columns id,group) each image is a group of its own. The folders fov and second_observer, and
+    single files of them, may be missing.
+
+    Raises:
+        FileNotFoundError: a folder, an image or a ground truth is missing, or there are no images.
+        ValueError: two files have one name, a file is no image file, or groups.csv does not fit.
+    """
+    for needed in (root, root / "images"):
+        if not needed.is_dir():
+            raise FileNotFoundError(f"{needed}: expected a folder (data.folder.path), found none; {IN_EXPERIMENTS}")
+    images = _image_files(root / "images")
+    if not images:
+        raise FileNotFoundError(f"{root / 'images'}: expected at least one image, found none; {IN_EXPERIMENTS}")
+    truths = _image_files(root / "truth")
+    fovs = _image_files(root / "fov") if (root / "fov").exists() else {}
+    seconds = _image_files(root / "second_observer") if (root / "second_observer").exists() else {}
+    _check_annotated(images, truths, root / "truth")
+    for annotations in (truths, fovs, seconds):
+        _check_images_exist(images, annotations)
+    groups = _read_groups(root / "groups.csv", set(images))
+    return [
+        CustomImage(id_, f"folder-{groups[id_]}", ImageFiles(image, truths[id_], fovs.get(id_), seconds.get(id_)))
+        for id_, image in sorted(images.items())
+    ]
+
+
+def check_not_inverted(path: Path, vessels: np.ndarray, fov: np.ndarray) -> None:
+    """Raise ValueError naming `path` where (H, W) bool vessels fill more of the FOV than vessels can."""
+    fraction = vessels[fov].mean()
+    if fraction > MAX_VESSEL_FRACTION:
+        raise ValueError(
+            f"{path}: expected vessels in at most {MAX_VESSEL_FRACTION:.0%} of the field of view, got {fraction:.0%} "
+            "(inverted: black on white?)"
+        )
+
+
+def _image_files(folder: Path) -> dict[str, Path]:
+    """Return the image files in `folder` by name without suffix, in Unicode's composed form (NFC).
+
+    macOS decomposes `ä` into two characters (NFD): such a name looks the same, but is another one to other systems.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: missing; data.folder.path needs the folders images and truth")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if is_leftover(path.name):
+            continue
+        suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+        if suffix is None or not path.is_file():
+            raise ValueError(f"{path}: expected image files only ({', '.join(SUFFIXES)})")
+        id_ = unicodedata.normalize("NFC", path.name[: -len(suffix)])
+        if id_ in found:
+            raise ValueError(f"{path}: expected one file named {id_}, got {found[id_].name} as well")
+        found[id_] = path
+    return found
+
+
+def _check_annotated(images: Mapping[str, Path], annotations: Mapping[str, Path], folder: Path) -> None:
+    """Raise FileNotFoundError for an image without an annotation in `folder`."""
+    for id_, image in sorted(images.items()):
+        if id_ not in annotations:
+            raise FileNotFoundError(
+                f"{folder / id_}.*: missing, though there is {image} (the names must be the same but for the suffix)"
+            )
+
+
+def _check_images_exist(images: Mapping[str, Path], annotations: Mapping[str, Path]) -> None:
+    """Raise FileNotFoundError for an annotation without an image."""
+    for id_, annotation in sorted(annotations.items()):
+        if id_ not in images:
+            expected = annotation.parent.parent / "images" / f"{id_}.*"
+            raise FileNotFoundError(
+                f"{expected}: missing, though there is {annotation} (the names must be the same but for the suffix)"
+            )
+
+
+def _read_groups(path: Path, ids: set[str]) -> dict[str, str]:
+    """Read the group of each image; without a file, its id."""
+    if not path.exists():
+        return {id_: id_ for id_ in ids}
+    header, *cells = atomic_io.read_rows(path)
+    rows = [dict(zip(header, (unicodedata.normalize("NFC", cell) for cell in row), strict=False)) for row in cells]
+    if any(not row.get("id") or not row.get("group") for row in rows):
+        raise ValueError(f"{path}: expected the columns id,group, filled in every row")
+    listed = [row["id"] for row in rows]
+    for problem, names in (
+        ("an id twice", sorted({id_ for id_ in listed if listed.count(id_) > 1})),
+        ("an id without an image in images", sorted(set(listed) - ids)),
+        ("no row for an image in images", sorted(ids - set(listed))),
+    ):
+        if names:
+            raise ValueError(f"{path}: expected a row for each image, got {problem}: {names[0]}")
+    return {row["id"]: row["group"] for row in rows}

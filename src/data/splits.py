@@ -1,0 +1,93 @@
+"""Split images into training, validation and test subsets, by patient."""
+
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+Part = TypeVar("Part")
+
+
+class Subsets(NamedTuple, Generic[Part]):
+    """Training and test images of a data set; the validation images are later taken from the training images."""
+
+    train: tuple[Part, ...]
+    test: tuple[Part, ...]
+
+
+class Uses(NamedTuple):
+    """Whether a data set is trained on and tested on."""
+
+    train: bool
+    test: bool
+
+
+class Grouped(Protocol):
+    """An image of a data set and a group: images of one patient share a group."""
+
+    @property
+    def dataset(self) -> str:
+        """Key of the data set."""
+
+    @property
+    def group(self) -> str:
+        """Name of the group."""
+
+
+Image = TypeVar("Image", bound=Grouped)
+
+
+def split_groups(groups: Iterable[str], fraction: float, seed: int) -> frozenset[str]:
+    """Select the groups to hold out: `fraction` of the distinct ones, at least one and never all, at random by `seed`.
+
+    Raises:
+        ValueError: there are fewer than two distinct groups.
+    """
+    distinct = sorted(set(groups))
+    if len(distinct) < 2:
+        raise ValueError(f"expected at least two groups (patients) to hold some out, got {len(distinct)}")
+    count = min(max(round(fraction * len(distinct)), 1), len(distinct) - 1)
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    return frozenset(distinct[place] for place in order[:count])
+
+
+def split_validation(train: Iterable[Image], fraction: float, seed: int) -> dict[str, list[Image]]:
+    """Split training images into `train` and `validation`; the latter gets a `fraction` of the groups, none for 0."""
+    train = list(train)
+    if fraction == 0:
+        return {"train": train, "validation": []}
+    try:
+        held_out = split_groups((image.group for image in train), fraction, seed)
+    except ValueError as error:
+        raise ValueError(f"data.validation_fraction: {error}") from error
+    return {
+        "train": [image for image in train if image.group not in held_out],
+        "validation": [image for image in train if image.group in held_out],
+    }
+
+
+def subsample(images: Iterable[Image], max_images: int | None, seed: int) -> list[Image]:
+    """Select at most `max_images` of each data set at random by `seed`, all where None; phantoms are all kept.
+
+    A smaller selection is part of a larger one.
+    """
+    datasets: dict[str, list[Image]] = {}
+    for image in images:
+        datasets.setdefault(image.dataset, []).append(image)
+    selected = []
+    for name, part in datasets.items():
+        if max_images is not None and name != "phantom":
+            order = np.random.default_rng(seed).permutation(len(part))
+            part = [part[place] for place in sorted(order[:max_images])]
+        selected += part
+    return selected
+
+
+def check_disjoint_groups(train: Iterable[str], test: Iterable[str]) -> None:
+    """Raise ValueError where a group is in both training and test images."""
+    shared = sorted(set(train) & set(test))
+    if shared:
+        raise ValueError(
+            f"data.train, data.test: expected different patients, got {len(shared)} on both sides, the first "
+            f"{shared[0]} (the images of rbv are those of drive)"
+        )

@@ -1,0 +1,130 @@
+"""A packaged network: ONNX with its settings, run by onnxruntime without TensorFlow.
+
+`python -m src package` writes such a file: an ONNX network with `ModelSettings` among its metadata.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from src.common import atomic_io, probability_levels
+from src.inference import segmentation
+from src.inference.sliding_window import InferenceConfig, Prediction, SlidingWindowPredictor
+
+DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "compact.onnx"
+KEY = "settings"  # of the metadata
+RENAMED = {"clahe": "clahe_clip_limit", "scales": "tta_scales"}  # in networks packed by earlier versions
+INVALID = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented)
+BATCH_SIZE = 1  # flips at once: more are no faster on a CPU, and take as much more memory
+ERRORS_ONLY = 3  # severity of onnxruntime's log
+
+
+class ModelSettings(NamedTuple):
+    """How the network is used, as it was evaluated; keys as in params.yaml."""
+
+    fov_diameter: int
+    clahe_clip_limit: float
+    tile: int
+    overlap: int
+    threshold: float
+    trained_on: tuple[str, ...]  # names of data sets
+    tta_scales: tuple[float, ...]
+
+
+class OnnxModel:
+    """A packaged network with its `settings` and the `sha256` of its file."""
+
+    def __init__(self, path: Path, threads: int = 2) -> None:
+        """Load the file at `path`, to run on that many CPU threads.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no ONNX network, or one without settings.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing; `python -m src package {path}` packs the trained network")
+        content = path.read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.session = _load_session(content, path, threads)
+        self.settings = _read_settings(self.session.get_modelmeta().custom_metadata_map, path)
+
+    def predict(self, image: np.ndarray, fov: np.ndarray, tta_flips: bool = True) -> Prediction:
+        """Predict probability and uncertainty, each (H, W) float32 in [0, 1], 0 outside the FOV.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size.
+            fov: its field of view, (H, W) bool with at least one pixel.
+            tta_flips: whether to average over four flips; without, the uncertainty is None.
+        """
+        settings = self.settings
+        config = InferenceConfig(settings.tile, settings.overlap, tta_flips, BATCH_SIZE, settings.tta_scales)
+        predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
+        return segmentation.segment_image(image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit)
+
+    def binarize(self, probability: np.ndarray, threshold: float | None = None) -> np.ndarray:
+        """Return where the probability exceeds `threshold`, by default that of the settings, (H, W) bool.
+
+        The 16-bit levels that are stored are compared, as in evaluation.
+        """
+        limit = self.settings.threshold if threshold is None else threshold
+        return probability_levels.above(probability_levels.to_levels(probability), limit)
+
+    def _forward(self, images: np.ndarray) -> np.ndarray:
+        return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+
+
+def _load_session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = ERRORS_ONLY
+    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except INVALID as error:
+        raise ValueError(f"{path}: expected an ONNX network, got a file that onnxruntime rejects ({error})") from error
+
+
+def _read_settings(metadata: dict[str, str], path: Path) -> ModelSettings:
+    try:
+        values: Any = {
+            RENAMED.get(key, key): tuple(value) if isinstance(value, list) else value
+            for key, value in atomic_io.parse_json(metadata[KEY], KEY).items()
+        }
+        settings = ModelSettings(**values)
+        _check(settings)
+        return settings
+    except (KeyError, TypeError, ValueError) as error:
+        expected = "expected a network packed by `python -m src package`"
+        raise ValueError(f"{path}: {expected}, got one without settings of this version ({error})") from error
+
+
+def _check(settings: ModelSettings) -> None:
+    """Raise ValueError where a setting has another type or range than `package` writes."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "fov_diameter": int,
+        "clahe_clip_limit": (int, float),
+        "tile": int,
+        "overlap": int,
+        "threshold": float,
+        "trained_on": tuple,
+        "tta_scales": tuple,
+    }
+    for name, kind in kinds.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise ValueError(f"{name}: unexpected value {value!r:.80}")
+    scales = settings.tta_scales
+    if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:
+        raise ValueError("threshold, fov_diameter, tile or overlap out of range")
+    if not scales or not all(isinstance(scale, int | float) and 0.1 <= scale <= 10 for scale in scales):
+        raise ValueError(f"tta_scales: unexpected value {scales!r:.80}")
+
+
+def _input_size(session: onnxruntime.InferenceSession) -> int | None:
+    """Return the side of the input in pixels where it is fixed, else None."""
+    height = session.get_inputs()[0].shape[1]
+    return height if isinstance(height, int) else None

@@ -1,0 +1,32 @@
+"""Predictions of all images of a subset, at their native size."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from src.common import probability_levels
+from src.data import samples
+from src.inference import segmentation
+from src.inference.sliding_window import Prediction, SlidingWindowPredictor
+from src.metrics import probability_metrics
+
+PredictedSample = tuple[samples.Sample, Prediction]
+
+
+def predict_subset(
+    root: Path, predictor: SlidingWindowPredictor, fov_diameter: int, clahe_clip_limit: float
+) -> Iterator[PredictedSample]:
+    """Yield each sample below `root` with its prediction (H, W); see `segmentation.segment_image`."""
+    for sample in tqdm(samples.find(root, least=0), desc=f"predict {root.name}", unit="image"):
+        image, fov = samples.image(sample), samples.fov(sample)
+        yield sample, segmentation.segment_image(image, fov, predictor, fov_diameter, clahe_clip_limit)
+
+
+def pool_histogram(predicted: Iterable[PredictedSample]) -> probability_metrics.Histogram:
+    """Count all pixels in the FOV of all images, by probability and ground truth."""
+    total = probability_metrics.EMPTY
+    for sample, prediction in predicted:
+        levels = probability_levels.to_levels(prediction.probability)
+        total += probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
+    return total

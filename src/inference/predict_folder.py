@@ -1,0 +1,170 @@
+"""Prediction of many images into one output folder, which resumes where an earlier run stopped."""
+
+import functools
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import filelock
+from tqdm import tqdm
+
+from src.common.csv_journal import Journal
+from src.inference import image_predictor, input_files
+from src.inference.image_predictor import ImageJob, ImagePredictor, Row
+from src.inference.onnx_model import OnnxModel
+
+TABLE, LOCK = "predictions.csv", ".lock"
+EARLIER_TABLE = "photographs.csv"  # of earlier versions
+PARTS = {
+    "several_images": "the file holds several images of full size; the first is predicted",
+    "several_fields_of_view": "the image shows several fields of view; the largest is predicted, cut the others out",
+}  # the flags of images of which only a part is predicted
+TRIES = 2  # after which an image that ended its process each time is rejected
+
+
+class Outcome(NamedTuple):
+    """Numbers of images predicted now and in earlier runs, and an error message for each rejected one."""
+
+    predicted: int = 0
+    already_done: int = 0
+    rejected: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def plus(self, other: "Outcome") -> "Outcome":
+        """Return the sum of both."""
+        return Outcome(
+            self.predicted + other.predicted,
+            self.already_done + other.already_done,
+            self.rejected + other.rejected,
+            self.warnings + other.warnings,
+        )
+
+    def print_rejected(self) -> None:
+        """Name the rejected images on stderr, and those of which only a part is predicted."""
+        for reason in self.rejected:
+            tqdm.write(f"rejected: {reason}", file=sys.stderr)
+        for warning in self.warnings:
+            tqdm.write(f"warning: {warning}", file=sys.stderr)
+
+    def __str__(self) -> str:
+        """Return the numbers as a phrase."""
+        return f"{self.predicted} predicted, {self.already_done} already done, {len(self.rejected)} rejected"
+
+
+class PredictOptions(NamedTuple):
+    """Options of a run: the arguments of `OnnxModel` and `ImagePredictor`."""
+
+    model: Path
+    threads: int
+    tta: bool
+    threshold: float | None
+
+
+@functools.cache
+def load_predictor(options: PredictOptions) -> ImagePredictor:
+    """Load the network, once a process; raises as `OnnxModel` does."""
+    cv2.setNumThreads(options.threads)
+    return ImagePredictor(OnnxModel(options.model, options.threads), options.tta, options.threshold)
+
+
+def check_output_folder(out: Path) -> None:
+    """Raise ValueError where the folder holds results of an earlier version, which are not read."""
+    earlier = out / EARLIER_TABLE
+    if earlier.exists():
+        raise ValueError(f"{earlier}: results of an earlier version; choose another output folder, or delete this one")
+
+
+def predict_folder(
+    out: Path, files: list[Path], options: PredictOptions, lock_timeout: float = 0.0, print_rejected: bool = True
+) -> Outcome:
+    """Predict images into an output folder that no other process may write to meanwhile; see `predict_jobs`.
+
+    Raises:
+        filelock.Timeout: another process has written to the folder for `lock_timeout` seconds.
+        ValueError: the folder holds results of another version.
+        OSError: an output cannot be written.
+    """
+    check_output_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(out / LOCK, timeout=lock_timeout):
+        journal = _open_journal(out / TABLE)
+        ids = input_files.assign_ids(files, {path: row["id"] for path, row in journal.rows.items()})
+        jobs = [ImageJob(file, ids[file], out) for file in files]
+        try:
+            return predict_jobs(jobs, load_predictor(options), journal, print_rejected)
+        finally:
+            journal.compact()
+
+
+def predict_jobs(jobs: list[ImageJob], predictor: ImagePredictor, journal: Journal, print_rejected: bool) -> Outcome:
+    """Predict the images that are not up to date; record each, with the reason if it is rejected, in the journal.
+
+    Raises:
+        OSError: an output cannot be written.
+    """
+    total = Outcome()
+    for job in tqdm(jobs, desc="predict", unit="image"):
+        outcome = _predict_job(job, predictor, journal)
+        if print_rejected:
+            outcome.print_rejected()
+        total = total.plus(outcome)
+    return total
+
+
+def _open_journal(table: Path) -> Journal:
+    try:
+        return Journal(table, image_predictor.COLUMNS)
+    except ValueError as error:
+        raise ValueError(f"{error}; choose another output folder, or delete this one") from error
+
+
+def _predict_job(job: ImageJob, predictor: ImagePredictor, journal: Journal) -> Outcome:
+    """Predict one image unless it is up to date."""
+    earlier = journal.rows.get(str(job.file))
+    try:
+        content = job.file.read_bytes()
+    except OSError as error:
+        reason = f"{job.file}: cannot be read ({error.strerror})"
+        if earlier is not None and earlier["status"] == image_predictor.DONE:  # the file may well be unchanged
+            return Outcome(rejected=(f"{reason}; its earlier results stay",))
+        return _reject(job, predictor.started_row(job, None), reason, journal)
+    started = predictor.started_row(job, content)
+    if predictor.is_up_to_date(job, started, earlier):
+        return Outcome(already_done=1)
+    return _predict_content(job, content, started, _count_tries(started, earlier), predictor, journal)
+
+
+def _predict_content(
+    job: ImageJob, content: bytes, started: Row, tries: int, predictor: ImagePredictor, journal: Journal
+) -> Outcome:
+    """Predict an image whose prediction ended the process `tries` times before."""
+    if tries == TRIES:
+        return _reject(job, started, f"{job.file}: its prediction ended the process {TRIES} times", journal)
+    journal.add(started | {"reason": str(tries + 1)})  # from now on no earlier row describes its maps
+    job.remove_maps()
+    try:
+        row = predictor.predict(job, content)
+        journal.add(row)
+    except ValueError as error:
+        return _reject(job, started, str(error), journal)
+    except MemoryError:
+        return _reject(job, started, f"{job.file}: not enough memory to predict it", journal)
+    except KeyboardInterrupt:
+        journal.add(started | {"reason": str(tries)})  # a stop by the user is no failure of the image
+        raise
+    flags = row["quality"].split()
+    return Outcome(predicted=1, warnings=tuple(f"{job.file}: {PARTS[flag]}" for flag in PARTS if flag in flags))
+
+
+def _count_tries(started: Row, earlier: Row | None) -> int:
+    """Return how often the prediction of this image ended the process, as the reason of a started row records."""
+    if earlier is None or earlier["status"] != image_predictor.STARTED or earlier["sha256"] != started["sha256"]:
+        return 0
+    return int(earlier["reason"])
+
+
+def _reject(job: ImageJob, started: Row, reason: str, journal: Journal) -> Outcome:
+    job.remove_maps()
+    journal.add(started | {"status": image_predictor.REJECTED, "reason": reason})
+    return Outcome(rejected=(reason,))

@@ -1,0 +1,113 @@
+"""Normalise a fundus image for the network: scale, contrast and intensity; the same in training and prediction."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from src.preprocessing.patches import NEUTRAL
+
+DEVIATION = 36.0  # standard deviation of each channel in the FOV; 3.5 of them fit into the intensity range
+SCALE_TOLERANCE = 0.02  # a scale this close to 1 is taken as 1: resampling would only blur
+CLAHE_GRID = (8, 8)
+
+
+class Prepared(NamedTuple):
+    """Network input: image (h, w, 3) uint8, standardised in the FOV and NEUTRAL outside; fov (h, w) bool."""
+
+    image: np.ndarray
+    fov: np.ndarray
+
+
+def prepare(image: np.ndarray, fov: np.ndarray, fov_diameter: int, clahe_clip_limit: float) -> Prepared:
+    """Scale an image to a FOV diameter, equalise its contrast (CLAHE) and standardise its intensity.
+
+    Args:
+        image: RGB, (H, W, 3) uint8.
+        fov: field of view, (H, W) bool.
+        fov_diameter: pixels of the larger side of the FOV's bounding box in the result.
+        clahe_clip_limit: clip limit of contrast-limited adaptive histogram equalisation of lightness; 0 is off.
+
+    Raises:
+        ValueError: other shapes or types, or a field of view without a pixel.
+    """
+    _check_arrays(image, fov)
+    shape = scaled_shape(fov, fov_diameter)
+    image, fov = _resize(image, shape), resize_bool(fov, shape)
+    if clahe_clip_limit > 0:
+        image = _equalise(image, clahe_clip_limit)
+    return Prepared(standardize(image, fov), fov)
+
+
+def scaled_shape(fov: np.ndarray, fov_diameter: int) -> tuple[int, int]:
+    """Return the shape (h, w) at which the FOV is `fov_diameter` pixels wide; unchanged within SCALE_TOLERANCE.
+
+    The larger side of the bounding box counts, since many cameras cut the circle at top and bottom.
+    """
+    rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
+    if not rows.size:
+        raise ValueError(f"fov: expected at least one pixel, found none in {_size(fov.shape)}")
+    scale = fov_diameter / (max(np.ptp(rows), np.ptp(columns)) + 1)
+    if abs(scale - 1) <= SCALE_TOLERANCE:
+        return fov.shape[0], fov.shape[1]
+    return max(1, round(fov.shape[0] * scale)), max(1, round(fov.shape[1] * scale))
+
+
+def resize_bool(binary: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize an (H, W) bool image to (h, w): true where at least half of a pixel is."""
+    return binary if binary.shape == tuple(shape) else _resize(binary.astype(np.uint8) * 255, shape) > 127
+
+
+def to_native(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize a probability map (h, w) to the native shape (H, W) of its image: float32 in [0, 1]."""
+    return np.clip(_resize(probability.astype(np.float32, copy=False), shape), 0.0, 1.0)
+
+
+def standardize(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
+    """Standardise an (h, w, 3) uint8 image to mean NEUTRAL and standard deviation DEVIATION in each channel of the FOV.
+
+    Values are clipped to 0..255. Outside the FOV, and in a channel without contrast, all is NEUTRAL.
+    """
+    standard = np.full_like(image, NEUTRAL)
+    for channel in range(image.shape[2]):
+        standard[fov, channel] = _standard_levels(image[fov, channel])
+    return standard
+
+
+def _standard_levels(levels: np.ndarray) -> np.ndarray:
+    """Standardise (N,) uint8 intensities by a table of the 256 levels."""
+    counts, intensity = np.bincount(levels, minlength=256), np.arange(256.0)
+    mean = (counts * intensity).sum() / max(levels.size, 1)
+    deviation = np.sqrt((counts * (intensity - mean) ** 2).sum() / max(levels.size, 1))
+    table = (intensity - mean) * (DEVIATION / deviation if deviation > 0 else 0.0) + NEUTRAL
+    return np.clip(np.rint(table), 0, 255).astype(np.uint8)[levels]
+
+
+def _equalise(image: np.ndarray, clip_limit: float) -> np.ndarray:
+    """Equalise the lightness (L of CIE L*a*b*) of an RGB image in tiles; the hue is kept."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = cv2.createCLAHE(clip_limit, CLAHE_GRID).apply(np.ascontiguousarray(lab[..., 0]))
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+
+
+def _resize(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize to another shape: averaged over areas where it shrinks, cubic where it grows."""
+    if array.shape[:2] == tuple(shape):
+        return array
+    shrinks = shape[0] * shape[1] < array.shape[0] * array.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(array, (shape[1], shape[0]), interpolation=method)
+
+
+def _check_arrays(image: np.ndarray, fov: np.ndarray) -> None:
+    """Raise ValueError for anything but an (H, W, 3) uint8 image and an (H, W) bool FOV."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    if fov.dtype != np.bool_ or fov.shape != image.shape[:2]:
+        expected = _size(image.shape)
+        raise ValueError(f"fov: expected {expected} bool like the image, got {_size(fov.shape)} {fov.dtype}")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Format a shape as width x height."""
+    return f"{shape[1]}x{shape[0]}" if len(shape) > 1 else str(shape)

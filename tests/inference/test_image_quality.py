@@ -1,0 +1,68 @@
+import cv2
+import numpy as np
+import pytest
+
+from src.data import fov_detection
+from src.inference import image_quality
+from src.synthetic import generator
+
+SYNTHETIC = [generator.generate(1, number, 584, 565) for number in range(3)]
+
+
+def blurred(image: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(image, (0, 0), 3)
+
+
+def underexposed(image: np.ndarray) -> np.ndarray:
+    return image // 4
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    return image[..., 1:2].repeat(3, axis=2)
+
+
+def without_contrast(image: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(1).normal(0, 4, image.shape)
+    return np.clip(np.array([150, 80, 40]) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sample", SYNTHETIC)
+def test_synthetic_image_has_no_flag(sample):
+    assert image_quality.quality_flags(sample.image, sample.fov, 0.1) == []
+
+
+@pytest.mark.parametrize(
+    ("degrade", "expected"),
+    [
+        (blurred, ["blurred"]),
+        (underexposed, ["underexposed"]),
+        (grey, ["out_of_distribution"]),
+        (without_contrast, ["out_of_distribution"]),
+    ],
+)
+@pytest.mark.parametrize("sample", SYNTHETIC)
+def test_degraded_image_is_flagged(sample, degrade, expected):
+    assert image_quality.quality_flags(degrade(sample.image), sample.fov, 0.1) == expected
+
+
+@pytest.mark.parametrize("factor", [0.6, 2])
+def test_sharpness_hardly_depends_on_the_image_size(factor):
+    sample = SYNTHETIC[0]
+    size = {"dsize": None, "fx": factor, "fy": factor}
+    image = cv2.resize(sample.image, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC, **size)
+    fov = cv2.resize(sample.fov.astype(np.uint8), interpolation=cv2.INTER_NEAREST, **size) > 0
+    assert image_quality.sharpness(image, fov) > 1.5 * image_quality.MIN_SHARPNESS
+
+
+def test_image_without_dark_border_is_flagged():
+    centre = SYNTHETIC[0].image[180:400, 180:400]
+    fov = fov_detection.detect(centre)
+    assert fov.all()
+    assert "fov_not_found" in image_quality.quality_flags(centre, fov, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("density", "expected"), [(0.0, ["implausible_map"]), (0.029, ["implausible_map"]), (0.031, [])]
+)
+def test_nearly_empty_map_is_flagged(density, expected):
+    assert image_quality.quality_flags(SYNTHETIC[0].image, SYNTHETIC[0].fov, density) == expected

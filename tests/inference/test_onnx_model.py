@@ -1,0 +1,123 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from darkness_network import darkness
+
+from src.inference import package_model
+from src.inference.onnx_model import ModelSettings, OnnxModel
+from src.metrics import confusion_matrix
+from src.synthetic import generator
+
+SYNTHETIC = generator.generate(1, 0, 240, 230)
+
+
+@pytest.fixture(scope="module")
+def network(packed) -> OnnxModel:
+    return OnnxModel(packed)
+
+
+def test_settings_are_read_from_the_file(network):
+    assert network.settings == ModelSettings(200, 0.0, 256, 32, 0.25, ("none",), (1.0,))
+
+
+def test_prediction_has_the_size_of_the_image_and_is_zero_outside_the_fov(network):
+    for part in network.predict(SYNTHETIC.image, SYNTHETIC.fov):
+        assert part.shape == (240, 230)
+        assert part.dtype == np.float32
+        assert not part[~SYNTHETIC.fov].any()
+        assert 0 <= part.min() < part.max() <= 1
+
+
+def test_vessels_are_segmented(network):
+    predicted = network.binarize(network.predict(SYNTHETIC.image, SYNTHETIC.fov).probability)
+    assert confusion_matrix.dice(confusion_matrix.count(SYNTHETIC.truth, predicted, SYNTHETIC.fov)) > 0.5
+
+
+def test_without_flips_there_is_no_uncertainty(network):
+    assert network.predict(SYNTHETIC.image, SYNTHETIC.fov, tta_flips=False).uncertainty is None
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(None, [False, True]), (0.1, [True, True]), (0.9, [False, False])])
+def test_vessels_are_where_the_probability_exceeds_the_threshold(network, threshold, expected):
+    assert network.binarize(np.array([[0.2, 0.7]]), threshold).tolist() == [expected]
+
+
+def test_image_larger_than_a_tile_is_predicted_in_tiles(network):
+    small = OnnxModel.__new__(OnnxModel)
+    small.session, small.settings = network.session, network.settings._replace(tile=64)
+    whole, tiled = (each.predict(SYNTHETIC.image, SYNTHETIC.fov).probability for each in (network, small))
+    assert np.abs(whole - tiled).max() > 0
+    assert np.abs(whole - tiled).mean() < 0.01
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.onnx: missing; `python -m src package"):
+        OnnxModel(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no network", "expected an ONNX network, got a file that onnxruntime rejects"),
+        (b"", "expected an ONNX network, got a file that onnxruntime rejects"),
+        (darkness()[:-100], "expected an ONNX network, got a file that onnxruntime rejects"),
+        (darkness(), "expected a network packed by `python -m src package`, got one without settings"),
+    ],
+)
+def test_file_that_is_no_packed_network_is_named(tmp_path, content, message):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"network\.onnx: {message}"):
+        OnnxModel(path)
+
+
+def test_settings_of_another_version_are_named(tmp_path):
+    model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
+    for settings, cause in (('{"trained_on": [], "size": 3}', "size"), ("[]", "names and values"), ("{", "JSON")):
+        onnx.helper.set_model_props(model, {"settings": settings})
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(ValueError, match=rf"network\.onnx: .*without settings of this version .*{cause}"):
+            OnnxModel(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fov_diameter", None), ("threshold", 1.5), ("threshold", "0.5"), ("tta_scales", []), ("tile", True)],
+)
+def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, value):
+    model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
+    onnx.helper.set_model_props(model, {"settings": json.dumps(network.settings._asdict() | {name: value})})
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=rf"network\.onnx: .*without settings of this version .*{name}"):
+        OnnxModel(path)
+
+
+def test_settings_of_earlier_versions_are_read(network, tmp_path):
+    settings = network.settings._asdict()
+    settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
+    model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
+    onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
+    path.write_bytes(model.SerializeToString())
+    assert OnnxModel(path).settings == network.settings
+
+
+def test_prediction_is_averaged_over_the_scales_of_the_settings(network, tmp_path):
+    probabilities = []
+    for scales in ((1.0,), (0.5,), (1.0, 0.5)):
+        path = tmp_path / f"{len(probabilities)}.onnx"
+        path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(tta_scales=scales)))
+        probabilities.append(OnnxModel(path).predict(SYNTHETIC.image, SYNTHETIC.fov).probability)
+    full, half, both = probabilities
+    assert not np.allclose(full, half, atol=0.05)
+    assert np.allclose(both, (full + half) / 2, atol=1e-5)
+
+
+def test_nothing_heavy_is_imported():
+    heavy = "tensorflow", "tf_keras", "mlflow", "pandas", "onnx", "matplotlib"
+    code = f"import sys, src.inference.onnx_model; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,83 @@
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from src import __main__ as commands
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("mlflow", "tensorflow", "tf_keras", "dvc", "pandas", "matplotlib", "pydantic", "onnx", "dask", "starlette")
+LIST_IMPORTS = """
+import sys
+from src import __main__ as commands
+try:
+    commands.main(sys.argv[1:])
+except SystemExit:
+    pass
+print("imported:", *sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+def run(*arguments: str, cwd: Path = ROOT, columns: int = 80) -> subprocess.CompletedProcess:
+    env = os.environ | {"COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "src", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def imported(*arguments: str) -> set[str]:
+    ended = subprocess.run([sys.executable, "-c", LIST_IMPORTS, *arguments], capture_output=True, text=True, check=True)
+    return set(ended.stdout.partition("imported:")[2].split())
+
+
+def test_help_lists_every_command_on_one_line(capsys):
+    assert commands.main(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert [line.split()[0] for line in page.splitlines() if line.startswith("  ")][:-1] == list(commands.COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["pedict"], ["--verbose"], []])
+def test_unknown_command_lists_the_known_ones(capsys, arguments):
+    assert commands.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert all(name in error for name in commands.COMMANDS)
+    assert repr(arguments[0]) if arguments else "none" in error
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS.values(), ids=commands.COMMANDS)
+def test_module_of_every_command_exists(command):
+    assert find_spec(command.module) is not None
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_help_of_every_command_is_a_manual_page_that_fits_the_terminal(name):
+    page = run(name, "--help", cwd=ROOT / "tests", columns=70)
+    assert (page.returncode, page.stderr) == (0, "")
+    assert page.stdout.startswith(f"usage: python -m src {name} ")
+    assert "\nexit codes:\n  0 " in page.stdout
+    assert f"\nexamples:\n    python -m src {name}" in page.stdout
+    body = page.stdout.partition("\nexamples:\n")[0]
+    assert max(map(len, body.splitlines())) <= 70
+
+
+def test_predict_imports_nothing_heavy():
+    assert not imported("predict", "--help") & set(HEAVY)
+
+
+def test_list_of_commands_imports_none_of_them():
+    assert not imported("--help") & {*HEAVY, "numpy", "cv2"}
+
+
+@pytest.mark.parametrize("name", [name for name, command in commands.COMMANDS.items() if command.needs_project])
+def test_command_that_needs_the_project_names_its_folder_elsewhere(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert commands.main([name]) == 2
+    assert f"python -m src {name}: expected to run in the project folder {ROOT}" in capsys.readouterr().err
+
+
+def test_predict_runs_in_any_folder(packed, tmp_path):
+    ended = run("predict", "none.png", "--out", "out", "--model", str(packed), cwd=tmp_path)
+    assert (ended.returncode, "none.png: expected a file" in ended.stderr) == (2, True)

@@ -1,0 +1,241 @@
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.metrics.confusion_matrix import count, scores
+from src.models import losses
+from src.models.tensorflow_setup import tf
+from src.training import data_loader, epoch_log, trainer
+from src.training.epoch_log import EpochLog
+from tests.training.small_training import (
+    LOSS,
+    SCHEDULE,
+    free_ports,
+    random_patches,
+    small_network,
+    tf_config,
+    training_data,
+)
+
+
+def fit_small_network(table: Path, schedule: trainer.TrainingSchedule = SCHEDULE) -> tf.keras.Model:
+    model = small_network()
+    trainer.fit(model, LOSS, schedule, training_data(), EpochLog(table), None)
+    return model
+
+
+def read(table: Path) -> list[dict[str, float]]:
+    with table.open(encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_loss_falls_and_every_epoch_has_a_row(tmp_path):
+    fit_small_network(tmp_path / "t.csv", SCHEDULE._replace(epochs=8))
+    rows = read(tmp_path / "t.csv")
+    assert [row["epoch"] for row in rows] == list(range(1, 9))
+    assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
+    assert {"accuracy", "f1", "iou", "mcc", "precision", "recall", "specificity"} <= set(rows[0])
+
+
+def test_training_without_validation_leaves_its_cells_empty(tmp_path):
+    log = EpochLog(tmp_path / "t.csv")
+    trainer.fit(small_network(), LOSS, SCHEDULE, training_data()._replace(validation=None), log, None)
+    with (tmp_path / "t.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == SCHEDULE.epochs
+    for row in rows:
+        assert float(row["f1"]) >= 0
+        assert {row[f"validation_{name}"] for name in epoch_log.COLUMNS} == {""}
+
+
+def test_loss_is_summed_over_the_outputs():
+    rng = np.random.default_rng(1)
+    target = tf.constant(rng.random((2, 8, 8, 2)) < 0.5, tf.float32)
+    first, second = (tf.constant(rng.random((2, 8, 8, 1)), tf.float32) for _ in range(2))
+    loss = trainer.fov_weighted_loss(LOSS)
+    both = float(loss(target, tf.concat([first, second], axis=-1)))
+    assert both == pytest.approx(float(loss(target, first)) + float(loss(target, second)), rel=1e-6)
+
+
+def test_same_seed_gives_the_same_weights(tmp_path):
+    one, other = (fit_small_network(tmp_path / "t.csv").get_weights() for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_validation_scores_are_those_of_the_maps_in_the_fov(tmp_path):
+    model, patches = fit_small_network(tmp_path / "t.csv"), random_patches()
+    predicted = model(patches.images.astype(np.float32)).numpy()[..., 0] > 0.5
+    expected = scores(count(patches.truth, predicted, patches.fov))
+    last = read(tmp_path / "t.csv")[-1]
+    for name in ("accuracy", "f1", "mcc", "precision", "recall", "specificity"):
+        assert last[f"validation_{name}"] == pytest.approx(expected[name], abs=2e-6)
+    assert last["validation_iou"] == pytest.approx(expected["iou_mean"], abs=2e-6)
+
+
+def test_learning_rate_warms_up_then_decays():
+    schedule = SCHEDULE._replace(epochs=10, steps_per_epoch=10, warmup_fraction=0.1)
+    learning_rate = trainer.optimizer(schedule)._learning_rate
+    assert float(learning_rate(0)) == 0.0
+    assert float(learning_rate(10)) == pytest.approx(0.01)
+    assert float(learning_rate(55)) == pytest.approx(0.005)
+    assert float(learning_rate(100)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_constant_learning_rate_stays():
+    learning_rate = trainer.optimizer(SCHEDULE._replace(cosine=False))._learning_rate
+    assert [float(learning_rate(step)) for step in (0, 5, 12)] == pytest.approx([0.01] * 3)
+
+
+def test_patience_restores_the_best_weights(tmp_path):
+    worse = SCHEDULE._replace(epochs=30, learning_rate=3.0, cosine=False, clip_norm=None, monitor="loss", patience=3)
+    model = fit_small_network(tmp_path / "t.csv", worse)
+    rows = read(tmp_path / "t.csv")
+    best = min(range(len(rows)), key=lambda i: rows[i]["validation_loss"])
+    assert len(rows) == best + 1 + 3
+    patches = random_patches()
+    probability = model(patches.images.astype(np.float32)).numpy()[..., 0]
+    found = scores(count(patches.truth, probability > 0.5, patches.fov))
+    assert found["accuracy"] == pytest.approx(rows[best]["validation_accuracy"], abs=2e-6)
+
+
+def test_nan_loss_stops_with_one_message(tmp_path):
+    def nan_loss(truth, probability, weight):
+        return LOSS(truth, probability, weight) * float("nan")
+
+    with pytest.raises(ValueError, match="the loss became nan in epoch 1, step 1"):
+        trainer.fit(small_network(), nan_loss, SCHEDULE, training_data(), EpochLog(tmp_path / "t.csv"), None)
+
+
+def test_table_is_written_after_each_epoch(tmp_path, monkeypatch):
+    table, lengths = tmp_path / "t.csv", []
+
+    def write_and_read(log: EpochLog) -> None:
+        write(log)
+        lengths.append(len(read(table)))
+
+    write = EpochLog.write
+    monkeypatch.setattr(EpochLog, "write", write_and_read)
+    fit_small_network(table)
+    assert lengths == [1, 2, 3]
+
+
+def test_epochs_are_counted_through_the_members(tmp_path):
+    log = EpochLog(tmp_path / "t.csv")
+    for seed in (1, 2):
+        trainer.fit(small_network(), LOSS, SCHEDULE, training_data(seed=seed), log, None)
+    rows = read(tmp_path / "t.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[2]["learning_rate"] == rows[5]["learning_rate"] < rows[3]["learning_rate"]
+
+
+def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
+    written, write = [], epoch_log.atomic_io.write_rows
+
+    def full_at_first(path, rows):
+        written.append(path)
+        if len(written) == 1:
+            raise OSError(28, "No space left on device", str(path))
+        write(path, rows)
+
+    monkeypatch.setattr(epoch_log.atomic_io, "write_rows", full_at_first)
+    fit_small_network(tmp_path / "t.csv")
+    assert len(read(tmp_path / "t.csv")) == 3
+    assert "row of epoch 1 is not written yet" in capsys.readouterr().err
+
+
+TWO_REPLICAS = """
+import sys
+from pathlib import Path
+from src.models import losses
+from src.models.tensorflow_setup import tf
+from src.training import trainer
+from src.training.epoch_log import EpochLog
+from tests.training.small_training import SCHEDULE, random_patches, small_network
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategies = {"one": tf.distribute.get_strategy(), "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
+patches = random_patches()
+patches = patches._replace(fov=patches.fov | True)  # replicas with as many pixels have the same weight
+for name, strategy in strategies.items():
+    with strategy.scope():
+        log = EpochLog(Path(sys.argv[1]) / f"{name}.csv")
+        data = trainer.TrainingData(patches, patches, 4, 1, strategy.num_replicas_in_sync)
+        trainer.fit(small_network(), losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
+
+with strategy.scope():
+    log = EpochLog(Path(sys.argv[1]) / "dice.csv")
+    one_step = SCHEDULE._replace(epochs=1, steps_per_epoch=1)
+    trainer.fit(small_network(), losses.get("dice", 0.25, 2.0, None, 0.7), one_step, data, log, None)
+"""
+
+
+def test_two_replicas_learn_what_one_does(tmp_path):
+    subprocess.run([sys.executable, "-c", TWO_REPLICAS, str(tmp_path)], check=True, capture_output=True, text=True)
+    one, two = read(tmp_path / "one.csv"), read(tmp_path / "two.csv")
+    assert one[0]["loss"] != one[-1]["loss"]
+    for row_of_one, row_of_two in zip(one, two, strict=True):
+        assert row_of_one == pytest.approx(row_of_two, abs=1e-5)
+    # A loss of sums is that of each replica's half of the batch, not that of the whole.
+    images, target = next(iter(data_loader.training_dataset(random_patches(), 4, 1)))
+    truth, probability = target[..., 0], small_network()(images)[..., 0]
+    whole, first, second = (
+        float(losses.dice_loss(truth[part], probability[part], tf.ones_like(truth[part])))
+        for part in (slice(4), slice(2), slice(2, 4))
+    )
+    halves = (first + second) / 2
+    assert read(tmp_path / "dice.csv")[0]["loss"] == pytest.approx(halves, abs=1e-5)
+    assert abs(whole - halves) > 1e-4
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from src.models import tensorflow_setup
+from src.training import multi_worker
+
+tensorflow_setup.configure(threads=1, seed=1)
+strategy = tensorflow_setup.distribution_strategy(multi_worker.read_cluster().workers)
+from src.models import losses
+from src.training import trainer
+from src.training.epoch_log import EpochLog
+from tests.training.small_training import SCHEDULE, random_patches, small_network
+
+assert strategy.num_replicas_in_sync == int(sys.argv[2])
+patches = random_patches()
+patches = patches._replace(fov=patches.fov | True)
+with strategy.scope():
+    data = trainer.TrainingData(patches, patches, 4, 1, strategy.num_replicas_in_sync)
+    log = EpochLog(Path(sys.argv[1]))
+    trainer.fit(small_network(), losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
+"""
+
+
+def start_worker(table: Path, ports: list[int], index: int) -> subprocess.Popen:
+    command = [sys.executable, "-c", WORKER, str(table), str(len(ports))]
+    environment = os.environ | {"TF_CONFIG": tf_config(ports, index)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_does(tmp_path):
+    tables = {}
+    for name, ports in (("one", free_ports(1)), ("two", free_ports(2))):
+        tables[name] = [tmp_path / f"{name}_{index}.csv" for index in range(len(ports))]
+        processes = [start_worker(table, ports, index) for index, table in enumerate(tables[name])]
+        try:
+            for process in processes:
+                output = process.communicate(timeout=300)[0]
+                assert process.returncode == 0, output.decode()
+        finally:
+            for process in processes:
+                process.kill()
+    (alone,), (first, second) = (map(read, paths) for paths in tables.values())
+    assert first == second
+    for row_alone, row_of_first in zip(alone, first, strict=True):
+        assert row_alone == pytest.approx(row_of_first, abs=1e-5)

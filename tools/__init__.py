@@ -1,0 +1,1 @@
+"""Programs that maintain the project itself; no stage uses them."""
