@@ -18,7 +18,7 @@ from robustness import scratch_project
 SIZE = 256 * 2**20  # bytes of the file system
 FREE = 16 * 1024  # bytes that are left before a stage runs
 FILLING = "filling"
-OTHERS = ("mlruns", "mlflow.db", ".tracking", "checkpoints", "logs")  # beside the outs; MLflow writes its own files
+OTHERS = ("mlruns", "mlflow.db", "checkpoints", "logs")  # beside the outs; MLflow writes its own files
 SHOWN = 150  # characters of a message
 
 

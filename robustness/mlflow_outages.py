@@ -155,7 +155,10 @@ def queue(folder: Path) -> None:
 def monorepo(folder: Path) -> None:
     """The project as a subfolder of a repository, `dvc init --subdir`."""
     project = folder.with_name("monorepo") / "models" / "retina"
-    shutil.copytree(folder, project, ignore=shutil.ignore_patterns(".git", ".dvc", "data", "mlruns", "mlflow.db*"))
+    left_out = shutil.ignore_patterns(".git", ".dvc", "data", "mlruns", "mlflow.db*")
+    shutil.copytree(
+        folder, project, ignore=lambda place, names: left_out(place, names) if place == str(folder) else set()
+    )
     call("git", "init", "--quiet", where=project.parents[1])
     call("dvc", "init", "--subdir", "--quiet", where=project)
     (project / "data" / "folder").mkdir(parents=True)
