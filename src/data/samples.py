@@ -127,7 +127,7 @@ def find(root: Path, least: int = 1) -> list[Sample]:
         raise FileNotFoundError(f"{table}: missing; run `dvc repro download`")
     header, *rows = atomic_io.read_rows(table)
     if tuple(header) != COLUMNS:
-        raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {', '.join(header):.80}")
+        raise ValueError(f"{table}: expected the columns {', '.join(COLUMNS)}, got {', '.join(header)!r:.80}")
     for row in rows:
         if len(row) != len(COLUMNS) or not all(map(str.isprintable, row)) or not all(row):
             raise ValueError(f"{table}: expected {', '.join(COLUMNS)} in every row, got {row!r:.80}")
