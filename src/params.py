@@ -163,6 +163,7 @@ class Train(Section):
     epochs: Count
     steps_per_epoch: Count | None
     batch_size: Annotated[Count, Field(le=4096)]
+    crop_size: Annotated[Side, Field(ge=32, multiple_of=32)] | None
     clip_norm: Positive | None
     thin_vessel_weight: Annotated[NotNegative, Field(le=100)]
     patience: Count | None

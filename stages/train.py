@@ -45,7 +45,9 @@ def main(
         multi_worker.check_same_fingerprint(tensorflow_setup.gather_fingerprints(strategy, fingerprint))
     training_state = open_training_state(fingerprint, retention_days) if replicas == 1 else None
     log = EpochLog(table, training_state.table_rows() if training_state else [])
-    data = trainer.TrainingData(training_patches, validation_patches, train.batch_size, train.seed, replicas)
+    data = trainer.TrainingData(
+        training_patches, validation_patches, train.batch_size, train.seed, replicas, train.crop_size
+    )
     try:
         with strategy.scope():
             network = architectures.ensemble_average(train_members(data, log, model, loss, train, training_state))
@@ -111,7 +113,7 @@ def train_members(
     members = []
     for seed in range(train.seed, train.seed + train.ensemble_size):
         tensorflow_setup.set_seed(seed)
-        network = architectures.build(**model.model_dump(), size=data.train.images.shape[1])
+        network = architectures.build(**model.model_dump(), size=train.crop_size or data.train.images.shape[1])
         trainer.fit(network, weighted_loss, schedule, data._replace(seed=seed), log, training_state)
         members.append(architectures.inference_head(network))
     return members

@@ -8,10 +8,10 @@ import math
 
 import cv2
 import numpy as np
-from skimage.morphology import skeletonize
 
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 from src.metrics import vessel_geometry
+from src.metrics.skeletonization import skeletonize
 
 BOXES_PER_DIAMETER = (4, 8, 16, 32, 64)  # the sides of the boxes that are counted are 1/4 to 1/64 of the FOV
 MIN_CHORD = 10.0  # pixels of a 540-pixel FOV: shorter segments have no course to speak of

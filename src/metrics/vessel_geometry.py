@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from skimage.morphology import skeletonize
 
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
+from src.metrics.skeletonization import skeletonize
 
 WIDTH_CLASSES = ("thin", "medium", "thick")
 

@@ -40,6 +40,7 @@ class TrainingData(NamedTuple):
     batch_size: int
     seed: int
     replicas: int = 1
+    crop_size: int | None = None  # pixels, of random crops of the training patches; None: whole patches
 
 
 class ProgressBar(tf.keras.callbacks.Callback):
@@ -131,7 +132,7 @@ def _fit(
         validation = data_loader.validation_dataset(data.validation, data.batch_size, data.replicas)
     first_step = first_epoch * schedule.steps_per_epoch
     model.fit(
-        data_loader.training_dataset(data.train, data.batch_size, data.seed, data.replicas, first_step),
+        data_loader.training_dataset(data.train, data.batch_size, data.seed, data.replicas, first_step, data.crop_size),
         validation_data=validation,
         initial_epoch=first_epoch,
         epochs=schedule.epochs,

@@ -92,3 +92,39 @@ def test_no_replica_is_left_without_validation_patches(number, replicas):
 def test_fewer_validation_patches_than_replicas_need_are_rejected():
     with pytest.raises(ValueError, match="expected at least 4 validation patches for 2 replicas, got 3"):
         data_loader.validation_dataset(numbered(3), 2, replicas=2)
+
+
+def located(number: int, side: int = 8) -> Patches:
+    """Patches in which every pixel of the image tells its patch, row and column; truth: odd rows, FOV: odd columns."""
+    patch, row, column = np.indices((number, side, side))
+    return Patches(np.stack([patch, row, column], axis=-1).astype(np.uint8), row % 2 == 1, column % 2 == 1)
+
+
+def crops(step: int = 0, seed: int = 1):
+    return data_loader.training_dataset(located(5), 2, seed, step=step, crop_size=3)
+
+
+def test_crops_are_places_of_patches_in_all_orientations_with_their_labels():
+    corners, orientations = set(), set()
+    for image, target in crops().unbatch().take(300).as_numpy_iterator():
+        assert len(set(image[..., 0].flat)) == 1
+        np.testing.assert_array_equal(target, image[..., 1:] % 2)
+        rows, columns = image[..., 1], image[..., 2]
+        assert {tuple(np.unique(part)) for part in (rows, columns)} <= {(at, at + 1, at + 2) for at in range(6)}
+        corners.add((rows.min(), columns.min()))
+        orientations.add((tuple(rows[0] - rows.min()), tuple(columns[0] - columns.min())))
+    assert len(corners) == 36
+    assert len(orientations) == 8
+
+
+def test_each_pass_has_other_crops_and_the_same_again_from_a_later_step():
+    whole = [image.numpy() for image, _ in crops().take(20)]
+    assert len({image.tobytes() for image in whole}) == 20
+    for image, (again, _) in zip(whole[13:], crops(step=13).take(7), strict=True):
+        np.testing.assert_array_equal(image, again)
+    assert not np.array_equal(whole[0], next(iter(crops(seed=2)))[0])
+
+
+def test_crop_larger_than_a_patch_is_rejected():
+    with pytest.raises(ValueError, match=r"train\.crop_size: expected at most the 8 pixels of a patch, got 32"):
+        data_loader.training_dataset(located(2), 1, seed=1, crop_size=32)
