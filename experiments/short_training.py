@@ -30,11 +30,12 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class TrainingPlan(NamedTuple):
-    """Length of a training in steps of `BATCH_SIZE` patches, its peak learning rate, and its seed."""
+    """Length of a training in steps of `BATCH_SIZE` patches, its peak learning rate, seed, and size of random crops."""
 
     steps: int
     learning_rate: float = LEARNING_RATE
     seed: int = SEED
+    crop_size: int | None = None
 
 
 class TestResults(NamedTuple):
@@ -122,7 +123,10 @@ def fit(
     network.compile(optimizer=trainer.optimizer(schedule), loss=loss)
     begin = time.perf_counter()
     batch_size = BATCH_SIZE // len(folders)
-    parts = [data_loader.training_dataset(patch_storage.read(folder), batch_size, plan.seed) for folder in folders]
+    parts = [
+        data_loader.training_dataset(patch_storage.read(folder), batch_size, plan.seed, crop_size=plan.crop_size)
+        for folder in folders
+    ]
     data = parts[0] if len(parts) == 1 else tf.data.Dataset.zip(tuple(parts)).map(_concatenate)
     network.fit(data, steps_per_epoch=plan.steps, verbose=0, callbacks=list(callbacks))
     return network, (time.perf_counter() - begin) / 60

@@ -102,7 +102,7 @@ HEADLINE_SCORES = (  # of the model in the FOV, in scores.json: pooled over pixe
     *("mean_cldice", "mean_recall_thin"),
 )
 SECOND_OBSERVER_F1 = "second_observer_f1"  # pooled, in scores.json where a test set has a second observer
-VALIDATION_SCORES = ("f1", "mcc", "auc_roc", "auc_pr", "precision", "recall")  # pooled, FOV, in validation.json
+VALIDATION_SCORES = ("f1", "auc_pr")  # pooled, FOV, in validation.json
 OBSERVERS = {
     "model": "model",
     "model_at_half": "model at threshold 0.5",

@@ -1,0 +1,269 @@
+"""Train on all data sets but one, test on that one: python -m experiments.leave_one_dataset_out SET SET SET ...
+
+SET is a name as in `data.train` (`folder`: the images of data.folder.path). Each recipe of RECIPES trains the compact
+U-Net, from the weights of models/synthetic_pretrained.h5, on the training images of the other sets, equally many
+patches of each in a batch. Some training images of each set are held out: the threshold is that of the best pooled F1
+on them. The test images are all images of the left-out set, or the official test images of DRIVE. All images are
+predicted at several sizes, given by the diameter of their field of view; `540+720` is the mean of the predictions at
+two. Scores are in the field of view, at the native size. Networks and predictions of the data are kept below --work, so
+that an interrupted run goes on where it was.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments import short_training
+from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
+from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference
+from src.common import probability_levels
+from src.data import samples, subset_writer
+from src.data.samples import Sample
+from src.inference import segmentation
+from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.metrics import probability_metrics, structural_metrics, vessel_geometry
+from src.metrics.probability_metrics import Histogram
+from src.models import architectures, losses, model_io, tensorflow_setup
+from src.models.tensorflow_setup import tf
+from src.params import Params, load_params
+from src.training import checkpoint_store, trainer
+from stages import download
+
+WEIGHTS = "models/synthetic_pretrained.h5"
+SPLITS = {"chase_db1": "20/8"}  # of the training images
+TEST_SPLITS = {"drive": "20/20"}  # of the test images; `all` for the other sets
+N_VALIDATION = 3  # training images of each set that are held out
+N_PATCHES = 2400  # augmented patches of each set, at least
+BASELINE = "baseline"
+
+
+class Recipe(NamedTuple):
+    """How a network is trained: parameters that differ from params.yaml, crop size, loss, and sizes at test."""
+
+    params: dict[str, float]
+    loss: str
+    sizes: tuple[str, ...]
+    crop_size: int | None = None
+
+
+STRONG_INTENSITY = {
+    "brightness": 0.15,
+    "contrast": 0.4,
+    "gamma": 0.4,
+    "colour": 0.2,
+    "noise_std": 0.03,
+    "blur_sigma": 1.5,
+}
+STRONG = {f"augment.{name}": limit for name, limit in STRONG_INTENSITY.items()}
+WIDE = {
+    "preprocess.fov_diameter": 720,
+    "augment.scale": 0.8,
+    "patch.size": 512,
+    "patch.stride": 268,
+    "patch.context": 2.56,
+}
+SIZES = ("360", "540", "720", "1080", "1440", "540+720", "540+1080", "540+720+1080")
+RECIPES = {
+    BASELINE: Recipe({}, "bce_dice", SIZES),
+    "wide scaling": Recipe(WIDE, "bce_dice", SIZES, 256),
+    "wide scaling, strong intensity changes": Recipe(WIDE | STRONG, "bce_dice", SIZES, 256),
+    "wide scaling, strong intensity changes, BCE": Recipe(WIDE | STRONG, "bce", SIZES, 256),
+}
+COLUMNS = (
+    *("recipe", "left_out", "size", "n_images", "threshold", "f1", "best_threshold", "best_f1", "auc_pr"),
+    *("mean_f1", *difference_columns("f1"), "mean_auc_pr", *difference_columns("auc_pr"), "mean_cldice"),
+    *(*difference_columns("cldice"), "training_minutes"),
+)
+SHOWN_SIZE = {BASELINE: "540"}  # of which clDice is computed, and with which other recipes are compared
+DEFAULT_SHOWN_SIZE = "540+720+1080"
+
+
+class ImageScores(NamedTuple):
+    """Scores of N images, (N,) each, and their patients."""
+
+    f1: np.ndarray
+    auc_pr: np.ndarray
+    cldice: np.ndarray
+    groups: np.ndarray
+
+
+def with_params(params: Params, changes: dict[str, float]) -> Params:
+    """Return checked parameters with some changed, by dotted keys."""
+    values = params.model_dump()
+    for key, value in changes.items():
+        section, name = key.split(".")
+        values[section][name] = value
+    return Params.model_validate(values)
+
+
+def prepare(name: str, folder: Path, params: Params) -> None:
+    """Write folder/{train,validation,test} of a data set, unless they are there."""
+    if (folder / "test").is_dir():
+        return
+    data = params.data
+
+    def found(split: str | None, **uses: list[str]) -> list:
+        splits = data.splits.model_copy(update={name: split} if split else {})
+        chosen = data.model_copy(update={"splits": splits, "train": [], "test": [], **uses})
+        return [entry for part in download.find_entries(name, chosen, params.phantom) for entry in part]
+
+    train = found(SPLITS.get(name), train=[name])
+    order = np.random.default_rng(SEED).permutation(sorted({entry.group for entry in train}))
+    held_out = set(order[:N_VALIDATION])
+    parts = {
+        "train": [entry for entry in train if entry.group not in held_out],
+        "validation": [entry for entry in train if entry.group in held_out],
+    }
+    subset_writer.write_subsets(folder, parts)
+    public = hasattr(data.splits, name)
+    test = found(TEST_SPLITS.get(name, "all") if public else None, test=[name])
+    subset_writer.write_subsets(folder, {"test": test})
+
+
+def train(recipe: Recipe, folders: Sequence[Path], plan: TrainingPlan, params: Params, file: Path) -> float:
+    """Train a network on augmented patches of the folders, save it to `file`, and return the minutes it took."""
+    loss = trainer.fov_weighted_loss(losses.get(**params.loss.model_copy(update={"name": recipe.loss}).model_dump()))
+    network, minutes = short_training.fit(partial(compact_unet, params, WEIGHTS), loss, folders, plan)
+    model_io.save(model_io.as_float32(network), file)
+    return minutes
+
+
+def predict_sizes(predictors: dict[str, SlidingWindowPredictor], sample: Sample, clahe: float) -> dict[str, np.ndarray]:
+    """Predict an image at each size of SIZES: probability (H, W) as levels of 16 bits."""
+    image, fov = samples.image(sample), samples.fov(sample)
+    single = {
+        size: segmentation.segment_image(image, fov, predictor, int(size), clahe).probability
+        for size, predictor in predictors.items()
+    }
+    means = {size: np.mean([single[one] for one in size.split("+")], axis=0) for size in SIZES}
+    return {size: probability_levels.to_levels(mean) for size, mean in means.items()}
+
+
+def cldice(levels: np.ndarray, threshold: float, sample: Sample, params: Params) -> float:
+    """Compute the centreline Dice of a prediction at a threshold."""
+    fov, limits = samples.fov(sample), params.evaluate.width_limits
+    vessels = probability_levels.above(levels, threshold)
+    truth, predicted = (
+        vessel_geometry.measure_geometry(map_, fov, limits) for map_ in (samples.truth(sample), vessels)
+    )
+    return structural_metrics.cldice(truth, predicted)
+
+
+def test(
+    name: str, network: tf.keras.Model, work: Path, left_out: str, sets: Sequence[str], params: Params
+) -> Iterator[tuple[dict[str, str | float], ImageScores]]:
+    """Yield scores of the left-out set at each size: columns of the table, and scores image by image."""
+    forward = architectures.as_numpy_function(network)
+    config = InferenceConfig(tile=1600, overlap=128, tta_flips=False, batch_size=1, tta_scales=(1.0,))
+    singles = [size for size in SIZES if "+" not in size]
+    predictors = dict.fromkeys(singles, SlidingWindowPredictor(forward, None, config))
+    clahe, shown = params.preprocess.clahe_clip_limit, SHOWN_SIZE.get(name, DEFAULT_SHOWN_SIZE)
+
+    def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histogram]:
+        truth, fov = samples.truth(sample), samples.fov(sample)
+        return {size: probability_metrics.histogram(each, truth, fov) for size, each in levels.items()}
+
+    validation = dict.fromkeys(SIZES, probability_metrics.EMPTY)
+    for sample in [
+        sample for other in sets if other != left_out for sample in samples.find(work / other / "validation")
+    ]:
+        of_image = histograms(sample, predict_sizes(predictors, sample, clahe))
+        validation = {size: validation[size] + of_image[size] for size in SIZES}
+    thresholds = {size: probability_metrics.best_threshold(pooled) for size, pooled in validation.items()}
+    images: dict[str, list[Histogram]] = {size: [] for size in SIZES}
+    found, centrelines = samples.find(work / left_out / "test"), []
+    for sample in tqdm(found, f"test {left_out}", unit="image"):
+        levels = predict_sizes(predictors, sample, clahe)
+        centrelines.append(cldice(levels[shown], thresholds[shown], sample, params))
+        for size, one in histograms(sample, levels).items():
+            images[size].append(one)
+    groups = np.array([sample.group for sample in found])
+    for size in SIZES:
+        results, threshold = short_training.TestResults(images[size], groups), thresholds[size]
+        pooled = results.pooled
+        best = probability_metrics.best_threshold(pooled)
+        scores = ImageScores(
+            results.f1(threshold),
+            results.auc_pr(),
+            np.array(centrelines) if size == shown else np.full(len(groups), np.nan),
+            groups,
+        )
+        columns = {
+            "size": size,
+            "n_images": len(found),
+            "threshold": threshold,
+            "f1": probability_metrics.scores_at(pooled, threshold)["f1"],
+            "best_threshold": best,
+            "best_f1": probability_metrics.scores_at(pooled, best)["f1"],
+            "auc_pr": probability_metrics.auc_pr(pooled),
+        }
+        yield columns, scores
+
+
+def compare(scores: ImageScores, base: ImageScores | None) -> dict[str, float]:
+    """Return the means over images, and their paired differences from those of the baseline."""
+    columns: dict[str, float] = {}
+    for name in ("f1", "auc_pr", "cldice"):
+        values = getattr(scores, name)
+        columns[f"mean_{name}"] = float(values.mean())
+        if base is not None and not np.isnan(values).any():
+            columns |= difference_values(name, paired_difference(values, getattr(base, name), scores.groups))
+    return columns
+
+
+def main() -> None:
+    """Write the rows of each recipe and left-out set as they end."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.leave_one_dataset_out",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sets", nargs="+", metavar="SET")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
+    parser.add_argument("--steps", type=int, default=1000, help="of training (default: 1000)")
+    parser.add_argument("--work", type=Path, default=Path("data/leave_one_out"), help="folder of data and networks")
+    parser.add_argument("--results", type=Path, default=RESULTS / "leave_one_dataset_out.csv", help="CSV to write")
+    arguments = parser.parse_args()
+    if len(arguments.sets) < 3:
+        parser.error(f"expected at least 3 data sets, got {', '.join(arguments.sets)}")
+    params = load_params()
+    tensorflow_setup.configure(params.train.cpu_threads, SEED)
+    tensorflow_setup.set_precision(mixed_precision=not tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()))
+    for name in arguments.sets:
+        prepare(name, arguments.work / name, params)
+    run_recipes(arguments, params)
+
+
+def run_recipes(arguments: argparse.Namespace, params: Params) -> None:
+    """Train and test each recipe without each set; the baseline goes first."""
+    writer, bases = ResultWriter(arguments.results, COLUMNS), {}
+    for name in dict.fromkeys([BASELINE, *arguments.recipes]):
+        recipe = RECIPES[name]
+        changed = with_params(params, recipe.params)
+        place = arguments.work / f"recipe_{list(RECIPES).index(name)}"
+        for left_out in arguments.sets:
+            others = [other for other in arguments.sets if other != left_out]
+            plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=recipe.crop_size)
+            file, minutes = place / f"{left_out}.h5", float("nan")
+            if not file.exists():
+                for other in others:
+                    if not (place / other).is_dir():
+                        short_training.augment_subset(
+                            arguments.work / other / "train", place / other, N_PATCHES, changed
+                        )
+                minutes = train(recipe, [place / other / "augmented" for other in others], plan, changed, file)
+            network = model_io.load(file)
+            for columns, scores in test(name, network, arguments.work, left_out, arguments.sets, changed):
+                if columns["size"] == SHOWN_SIZE[BASELINE] and name == BASELINE:
+                    bases[left_out] = scores
+                base = None if name == BASELINE else bases[left_out]
+                writer.add(recipe=name, left_out=left_out, training_minutes=minutes, **columns, **compare(scores, base))
+
+
+if __name__ == "__main__":
+    main()
