@@ -33,6 +33,7 @@ class ModelSettings(NamedTuple):
     threshold: float
     trained_on: tuple[str, ...]  # names of data sets
     tta_scales: tuple[float, ...]
+    tta_flips: bool = True  # networks packed by earlier versions do not say
 
 
 class OnnxModel:
@@ -52,18 +53,24 @@ class OnnxModel:
         self.session = _load_session(content, path, threads)
         self.settings = _read_settings(self.session.get_modelmeta().custom_metadata_map, path)
 
-    def predict(self, image: np.ndarray, fov: np.ndarray, tta_flips: bool = True) -> Prediction:
+    def predict(self, image: np.ndarray, fov: np.ndarray, tta: bool = True) -> Prediction:
         """Predict probability and uncertainty, each (H, W) float32 in [0, 1], 0 outside the FOV.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
             fov: its field of view, (H, W) bool with at least one pixel.
-            tta_flips: whether to average over four flips; without, the uncertainty is None.
+            tta: whether to average over the flips and scales of the settings; without, the image is predicted once,
+                and the uncertainty is None.
         """
         settings = self.settings
-        config = InferenceConfig(settings.tile, settings.overlap, tta_flips, BATCH_SIZE, settings.tta_scales)
+        flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
+        config = InferenceConfig(settings.tile, settings.overlap, flips, BATCH_SIZE, scales)
         predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
         return segmentation.segment_image(image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit)
+
+    def yields_uncertainty(self, tta: bool) -> bool:
+        """Return whether `predict` averages several predictions, and so yields the uncertainty."""
+        return tta and (self.settings.tta_flips or len(self.settings.tta_scales) > 1)
 
     def binarize(self, probability: np.ndarray, threshold: float | None = None) -> np.ndarray:
         """Return where the probability exceeds `threshold`, by default that of the settings, (H, W) bool.
@@ -117,6 +124,8 @@ def _check(settings: ModelSettings) -> None:
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, kind):
             raise ValueError(f"{name}: unexpected value {value!r:.80}")
+    if not isinstance(settings.tta_flips, bool):
+        raise ValueError(f"tta_flips: unexpected value {settings.tta_flips!r:.80}")
     scales = settings.tta_scales
     if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:
         raise ValueError("threshold, fov_diameter, tile or overlap out of range")

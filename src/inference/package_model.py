@@ -45,6 +45,7 @@ def package(network: Path, validation: Path, params: Params, out: Path) -> None:
         threshold=read_threshold(validation),
         trained_on=tuple(params.data.train),
         tta_scales=evaluate.tta_scales,
+        tta_flips=evaluate.tta_flips,
     )
     atomic_io.write_bytes(out, add_settings(network.read_bytes(), settings))
 

@@ -104,8 +104,8 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "--tta",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="test-time augmentation: average over four flips, which also yields the uncertainty; --no-tta is four "
-        "times as fast",
+        help="test-time augmentation: average over the flips and sizes of the image that the model was packed with, "
+        "which also yields the uncertainty; --no-tta predicts once and is several times as fast",
     )
     parser.add_argument(
         "--threshold",

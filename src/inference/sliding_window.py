@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
     """Vessel probability and uncertainty of an image, (H, W) float32 in [0, 1] each.
 
     The probability is the mean over all test-time augmentations. The uncertainty is twice their standard deviation: 0
-    where all agree, 1 where half of them output 0 and half output 1; None without flips.
+    where all agree, 1 where half of them output 0 and half output 1; None with a single prediction.
     """
 
     probability: np.ndarray
@@ -54,13 +54,14 @@ def merge_scales(predictions: list[Prediction]) -> Prediction:
     The total variance is the mean variance within a scale plus the variance of the means (law of total variance). The
     uncertainty is limited to 1, as resizing may take it beyond.
     """
+    if len(predictions) == 1:
+        return predictions[0]
     probabilities = np.stack([each.probability for each in predictions])
-    probability = probabilities.mean(axis=0)
+    variance = probabilities.var(axis=0)
     uncertainties = [each.uncertainty for each in predictions if each.uncertainty is not None]
-    if len(predictions) == 1 or not uncertainties:
-        return Prediction(probability, predictions[0].uncertainty)
-    within = np.mean([np.square(uncertainty / 2) for uncertainty in uncertainties], axis=0)
-    return Prediction(probability, np.minimum(2 * np.sqrt(within + probabilities.var(axis=0)), np.float32(1)))
+    if uncertainties:
+        variance += np.mean([np.square(uncertainty / 2) for uncertainty in uncertainties], axis=0)
+    return Prediction(probabilities.mean(axis=0), np.minimum(2 * np.sqrt(variance), np.float32(1)))
 
 
 class SlidingWindowPredictor:

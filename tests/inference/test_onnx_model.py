@@ -37,8 +37,19 @@ def test_vessels_are_segmented(network):
     assert confusion_matrix.dice(confusion_matrix.count(SYNTHETIC.truth, predicted, SYNTHETIC.fov)) > 0.5
 
 
-def test_without_flips_there_is_no_uncertainty(network):
-    assert network.predict(SYNTHETIC.image, SYNTHETIC.fov, tta_flips=False).uncertainty is None
+def test_without_tta_there_is_no_uncertainty(network):
+    assert network.predict(SYNTHETIC.image, SYNTHETIC.fov, tta=False).uncertainty is None
+    assert not network.yields_uncertainty(tta=False)
+
+
+@pytest.mark.parametrize(
+    ("flips", "scales", "yields"), [(True, (1.0,), True), (False, (1.0, 0.5), True), (False, (1.0,), False)]
+)
+def test_uncertainty_needs_flips_or_several_scales(network, flips, scales, yields):
+    other = OnnxModel.__new__(OnnxModel)
+    other.session, other.settings = network.session, network.settings._replace(tta_flips=flips, tta_scales=scales)
+    assert other.yields_uncertainty(tta=True) is yields
+    assert (other.predict(SYNTHETIC.image, SYNTHETIC.fov).uncertainty is not None) is yields
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(None, [False, True]), (0.1, [True, True]), (0.9, [False, False])])
@@ -86,7 +97,14 @@ def test_settings_of_another_version_are_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("fov_diameter", None), ("threshold", 1.5), ("threshold", "0.5"), ("tta_scales", []), ("tile", True)],
+    [
+        ("fov_diameter", None),
+        ("threshold", 1.5),
+        ("threshold", "0.5"),
+        ("tta_scales", []),
+        ("tile", True),
+        ("tta_flips", 1),
+    ],
 )
 def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, value):
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
@@ -99,6 +117,7 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
 def test_settings_of_earlier_versions_are_read(network, tmp_path):
     settings = network.settings._asdict()
     settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
+    del settings["tta_flips"]
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
     path.write_bytes(model.SerializeToString())

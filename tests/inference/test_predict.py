@@ -283,7 +283,7 @@ def test_prediction_needs_nothing_that_only_posix_has(packed, image, tmp_path):
 def test_shipped_network_segments_synthetic_images():
     network = OnnxModel(DEFAULT_MODEL)
     sample = generator.generate(3, 0, 584, 565)
-    predicted = network.binarize(network.predict(sample.image, sample.fov, tta_flips=False).probability)
+    predicted = network.binarize(network.predict(sample.image, sample.fov, tta=False).probability)
     assert confusion_matrix.dice(confusion_matrix.count(sample.truth, predicted, sample.fov)) > 0.6
     assert DEFAULT_MODEL.stat().st_size < 10e6
 

@@ -122,11 +122,12 @@ def test_a_single_scale_is_not_changed_by_merging():
     assert np.array_equal(merge_scales([single]).uncertainty, single.uncertainty)
 
 
-def test_merged_scales_without_uncertainty_have_none():
-    predictions = [Prediction(np.full((2, 2), value, np.float32), None) for value in (0.25, 0.75)]
-    probability, uncertainty = merge_scales(predictions)
-    assert np.array_equal(probability, np.full((2, 2), 0.5))
-    assert uncertainty is None
+def test_merged_scales_without_flips_have_the_uncertainty_of_the_scales():
+    low, high = (Prediction(np.full((2, 2), value, np.float32), None) for value in (0.2, 0.6))
+    merged = merge_scales([low, high])
+    np.testing.assert_allclose(merged.probability, 0.4, atol=1e-6)
+    np.testing.assert_allclose(merged.uncertainty, 0.4, atol=1e-6)
+    assert merge_scales([low]).uncertainty is None
 
 
 def test_merged_uncertainty_is_at_most_one():
