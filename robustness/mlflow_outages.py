@@ -161,8 +161,9 @@ def monorepo(folder: Path) -> None:
     )
     call("git", "init", "--quiet", where=project.parents[1])
     call("dvc", "init", "--subdir", "--quiet", where=project)
-    (project / "data" / "folder").mkdir(parents=True)
-    shutil.copy(folder / "data" / "folder" / "README.md", project / "data" / "folder")
+    for kept in ("folder", "fingerprints"):
+        (project / "data" / kept).mkdir(parents=True)
+        shutil.copy(folder / "data" / kept / "README.md", project / "data" / kept)
     commit(project)
     uri, begin = delete_store(project), time.monotonic()
     call("dvc", "repro", where=project)

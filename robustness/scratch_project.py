@@ -38,9 +38,9 @@ def write_params(folder: Path, *changes: Changes) -> None:
 
 
 def commands() -> dict[str, list[str]]:
-    """Return how each stage is started, in the order of dvc.yaml."""
+    """Return how each stage is started, in the order of dvc.yaml; stages of custom data sets are left out."""
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return {name: [sys.executable, *shlex.split(stage["cmd"])[1:]] for name, stage in stages.items()}
+    return {name: [sys.executable, *shlex.split(stage["cmd"])[1:]] for name, stage in stages.items() if "cmd" in stage}
 
 
 def environment(**more: str) -> dict[str, str]:

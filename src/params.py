@@ -1,5 +1,6 @@
 """Typed view of params.yaml: the only reader of it. It holds no value of its own, only types and ranges."""
 
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -8,7 +9,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-DataSetName = Literal["phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder"]
+DATA_SETS = ("phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder")  # beside the names in data.custom
 FilterName = Literal["frangi", "sato", "matched_filter"]
 # What PyYAML raises where a value is not what its tag says, the text is no UTF-8, or lists nest too deep.
 OF_YAML = (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
@@ -54,7 +55,7 @@ class Splits(Section):
 
 
 class Folder(Section):
-    """Your own images, in a folder."""
+    """Your own images, in a folder; `test_fraction` holds for each data set in `custom`, too."""
 
     path: str
     test_fraction: Fraction
@@ -63,13 +64,35 @@ class Folder(Section):
 class Data(Section):
     """The data sets that are trained on and tested on."""
 
-    train: Annotated[list[DataSetName], Field(min_length=1)]
-    test: Annotated[list[DataSetName], Field(min_length=1)]
+    train: Annotated[list[str], Field(min_length=1)]
+    test: Annotated[list[str], Field(min_length=1)]
     validation_fraction: Annotated[Float, Field(ge=0, lt=1)]
     max_images_per_dataset: Count | None
     seed: Seed
     splits: Splits
     folder: Folder
+    custom: dict[str, str]
+
+    @model_validator(mode="after")
+    def _custom_names(self) -> "Data":
+        known = set(DATA_SETS)
+        for name in self.custom:
+            if not re.fullmatch("[A-Za-z0-9_]+", name):
+                raise ValueError(f"custom: expected names of letters, digits and _, got {SHORT.repr(name)}")
+            if name.lower() in known:
+                raise ValueError(f"custom.{name}: expected a name that no other data set has")
+            known.add(name.lower())
+        return self
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Data":
+        known = (*DATA_SETS, *self.custom)
+        for key, names in (("train", self.train), ("test", self.test)):
+            for name in names:
+                if name not in known:
+                    expected = f"expected one of {', '.join(known)}, or another name defined in data.custom"
+                    raise ValueError(f"{key}: {expected}, got {SHORT.repr(name)}")
+        return self
 
     @model_validator(mode="after")
     def _each_once(self) -> "Data":

@@ -8,18 +8,20 @@ from tqdm import tqdm
 
 from src.common import atomic_io
 from src.common.project_root import real_root
-from src.data import entries, splits, subset_writer
+from src.data import entries, fingerprint_tables, splits, subset_writer
 from src.data.entries import Entry
 from src.data.splits import Subsets, Uses
 from src.params import Data, PhantomSection
 from src.stage_runner import run_stage
 
 
-def main(out: Path, audit: Path, data: Data, phantom: PhantomSection) -> None:
+def main(fingerprints: Path, out: Path, audit: Path, data: Data, phantom: PhantomSection) -> None:
     """Write out/train, out/validation and out/test, and the table of their audit to `audit`.
 
-    Validation images are held out of the training images, by group.
+    Validation images are held out of the training images, by group. `fingerprints` is the folder by which DVC notices
+    changed custom data sets.
     """
+    fingerprint_tables.remove_undefined(fingerprints, data.custom)
     names = sorted({*data.train, *data.test})
     found = {name: find_entries(name, data, phantom) for name in names}
     train = list(chain.from_iterable(found[name].train for name in names if name in data.train))
@@ -38,8 +40,9 @@ def find_entries(name: str, data: Data, phantom: PhantomSection) -> Subsets[Entr
     uses = Uses(name in data.train, name in data.test)
     if name == "phantom":
         return entries.synthetic_entries(phantom.n_train, phantom.n_test, phantom.height, phantom.width, phantom.seed)
-    if name == "folder":  # relative to the current folder, as DVC hashes it
-        return entries.custom_entries(Path(data.folder.path), uses, data.folder.test_fraction, data.seed)
+    paths = {"folder": data.folder.path, **data.custom}  # relative to the current folder, as DVC hashes them
+    if name in paths:
+        return entries.custom_entries(name, Path(paths[name]), uses, data.folder.test_fraction, data.seed)
     return entries.public_entries(name, getattr(data.splits, name), uses, real_root(Path.cwd()))
 
 

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from src.tracking import mlflow_logger, model_packaging
 from tools import sync_dvc
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
-STAGES = PIPELINE["stages"]
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 
 
 def outs(name: str) -> set[str]:
@@ -72,7 +73,7 @@ def test_params_are_the_sections_that_the_stage_reads(name):
     reads = set(re.findall(r"\bparams\.([a-z_]+(?:\.[a-z_]+)*)", block))
     if re.search(r"\bparams\b(?!\.)[,)}]", block):  # handed over whole
         reads = set(Params.model_fields)
-    assert set(STAGES[name]["params"]) == reads
+    assert set(STAGES[name].get("params", [])) == reads
 
 
 def test_live_run_holds_the_params_of_its_training():
@@ -81,10 +82,10 @@ def test_live_run_holds_the_params_of_its_training():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_paths_of_cmd_are_deps_and_outs(name):
-    _, _, module, *arguments = STAGES[name]["cmd"].split()
+    _, _, module, *arguments = shlex.split(STAGES[name]["cmd"])
     paths = [argument for argument in arguments if not argument.startswith("--")]
     assert module == f"stages.{name}"
-    data = {dep for dep in STAGES[name]["deps"] if dep.startswith(("data/", "metrics/"))}
+    data = {dep for dep in STAGES[name]["deps"] if dep.startswith(("data/", "metrics/", "${item}"))}
     for path in paths:
         assert any(part == path or part.startswith(f"{path}/") for part in data | outs(name)), path
     for part in data | outs(name):

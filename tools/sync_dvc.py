@@ -67,7 +67,8 @@ def synced(text: str) -> str:
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     pipeline = yaml.load(text)
-    for name, stage in pipeline["stages"].items():
+    for name, entry in pipeline["stages"].items():
+        stage = entry.get("do", entry)  # where it has `foreach`
         code = folded(code_of(Path(f"stages/{name}.py")) | {"stages/__init__.py"})
         data = [dep for dep in stage["deps"] if not dep.startswith(("src/", "stages/"))]
         deps = CommentedSeq([*data, *sorted(code, key=lambda file: (file.startswith("src/"), file))])

@@ -58,7 +58,7 @@ def read_custom_dataset(value: CustomFolder, folder: Path) -> None:
             (own / kind / f"{name}{value.suffix}").write_bytes(data)
     if value.groups is not None:
         (own / "groups.csv").write_bytes(value.groups)
-    found = entries.custom_entries(own, splits.Uses(train=False, test=True), 0.25, 1).test
+    found = entries.custom_entries("folder", own, splits.Uses(train=False, test=True), 0.25, 1).test
     for entry in found:
         samples.write_labelled_image(folder / "test", "folder", entry.load())
     samples.write_table(folder / "test", [(entry.dataset, entry.id, entry.group) for entry in found])

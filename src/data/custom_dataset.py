@@ -1,4 +1,4 @@
-"""Custom data set of the user: images/, truth/ and optional fov/, second_observer/ and groups.csv."""
+"""Custom data sets of the user: images/, truth/ and optional fov/, second_observer/ and groups.csv."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ class CustomImage(NamedTuple):
     files: ImageFiles[Path]
 
 
-def find(root: Path) -> list[CustomImage]:
-    """Find the images below `root`, sorted by name; annotations have the name of the image but for the suffix.
+def find(name: str, root: Path) -> list[CustomImage]:
+    """Find the images of data set `name` below `root`, sorted by id.
 
-    Without groups.csv (columns id,group) each image is a group of its own. The folders fov and second_observer, and
-    single files of them, may be missing.
+    Annotations are named like the image but for the suffix. Without groups.csv (columns id,group) each image is a
+    group of its own. The folders fov and second_observer, and single files of them, may be missing.
 
     Raises:
         FileNotFoundError: a folder, an image or a ground truth is missing, or there are no images.
@@ -35,7 +35,7 @@ def find(root: Path) -> list[CustomImage]:
     """
     for needed in (root, root / "images"):
         if not needed.is_dir():
-            raise FileNotFoundError(f"{needed}: expected a folder (data.folder.path), found none; {IN_EXPERIMENTS}")
+            raise FileNotFoundError(f"{needed}: expected a folder ({key(name)}), found none; {IN_EXPERIMENTS}")
     images = _image_files(root / "images")
     if not images:
         raise FileNotFoundError(f"{root / 'images'}: expected at least one image, found none; {IN_EXPERIMENTS}")
@@ -47,9 +47,14 @@ def find(root: Path) -> list[CustomImage]:
         _check_images_exist(images, annotations)
     groups = _read_groups(root / "groups.csv", set(images))
     return [
-        CustomImage(id_, f"folder-{groups[id_]}", ImageFiles(image, truths[id_], fovs.get(id_), seconds.get(id_)))
+        CustomImage(id_, f"{name}-{groups[id_]}", ImageFiles(image, truths[id_], fovs.get(id_), seconds.get(id_)))
         for id_, image in sorted(images.items())
     ]
+
+
+def key(name: str) -> str:
+    """Return the key of params.yaml that holds the path of a data set."""
+    return "data.folder.path" if name == "folder" else f"data.custom.{name}"
 
 
 def check_not_inverted(path: Path, vessels: np.ndarray, fov: np.ndarray) -> None:
@@ -68,7 +73,7 @@ def _image_files(folder: Path) -> dict[str, Path]:
     macOS decomposes `ä` into two characters (NFD): such a name looks the same, but is another one to other systems.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: missing; data.folder.path needs the folders images and truth")
+        raise FileNotFoundError(f"{folder}: missing; a custom data set needs the folders images and truth")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if is_leftover(path.name):

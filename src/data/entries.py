@@ -45,26 +45,26 @@ def synthetic_entries(n_train: int, n_test: int, height: int, width: int, seed: 
     return Subsets(tuple(map(entry, range(n_train))), tuple(map(entry, range(FIRST_TEST, FIRST_TEST + n_test))))
 
 
-def custom_entries(path: Path, uses: Uses, test_fraction: float, seed: int) -> Subsets[Entry]:
-    """Return entries of the user's images at `path`.
+def custom_entries(name: str, path: Path, uses: Uses, test_fraction: float, seed: int) -> Subsets[Entry]:
+    """Return entries of the user's data set `name` at `path`.
 
     All are for training or for testing; where both are asked for, `test_fraction` of the groups is for testing.
 
     Raises:
         FileNotFoundError, ValueError: as in `custom_dataset.find`, or there are too few groups to split.
     """
-    found = custom_dataset.find(path)
+    found = custom_dataset.find(name, path)
     groups = [image.group for image in found]
     if uses.train and uses.test:
         try:
             test_groups = splits.split_groups(groups, test_fraction, seed)
         except ValueError as error:
-            raise ValueError(f"data.folder.test_fraction: {error}") from error
+            raise ValueError(f"data.folder.test_fraction, data set {name}: {error}") from error
     else:
         test_groups = frozenset(groups if uses.test else ())
     return Subsets(
-        tuple(_custom_entry(image) for image in found if image.group not in test_groups),
-        tuple(_custom_entry(image) for image in found if image.group in test_groups),
+        tuple(_custom_entry(name, image) for image in found if image.group not in test_groups),
+        tuple(_custom_entry(name, image) for image in found if image.group in test_groups),
     )
 
 
@@ -103,9 +103,9 @@ def _load_synthetic(id_: str, seed: int, number: int, height: int, width: int) -
     return LabelledImage(id_, f"phantom-{id_}", image.image, image.truth, image.fov, None)
 
 
-def _custom_entry(image: CustomImage) -> Entry:
+def _custom_entry(name: str, image: CustomImage) -> Entry:
     files = image.files.map(lambda path: VerifiedFile(StoredFile(path), None))
-    return Entry("folder", image.id, image.group, partial(_load_custom, image), partial(_pixel_count, files.image, {}))
+    return Entry(name, image.id, image.group, partial(_load_custom, image), partial(_pixel_count, files.image, {}))
 
 
 def _public_entry(name: str, record: Record, found: Mapping[str, StoredFile], listed: Mapping[str, str]) -> Entry:

@@ -12,7 +12,7 @@ from src.data import entries
 
 
 def load_all(root):
-    load(entries.custom_entries(root, TEST, 0.25, 1).test)
+    load(entries.custom_entries("folder", root, TEST, 0.25, 1).test)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,8 @@ def test_empty_custom_folder_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(FileNotFoundError, match=rf"images: expected at least one image, found none{hint}"):
         load_all(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"mine: expected a folder \(data.custom.clinic\), found none"):
+        entries.custom_entries("clinic", tmp_path / "mine", TEST, 0.25, 1)
 
 
 @pytest.mark.parametrize(("image_form", "truth_form"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
@@ -70,7 +72,7 @@ def test_names_match_in_either_unicode_form(tmp_path, image_form, truth_form):
     put(tmp_path, {f"truth/{unicodedata.normalize(truth_form, name)}.png": encoded(annotation(), ".png")})
     groups = f"id,group\n{unicodedata.normalize(image_form, name)},a\n"
     put(tmp_path, {"groups.csv": groups.encode()})
-    (entry,) = entries.custom_entries(tmp_path, TEST, 0.25, 1).test
+    (entry,) = entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test
     assert (entry.id, entry.group) == (unicodedata.normalize("NFC", name), "folder-a")
 
 
@@ -87,7 +89,7 @@ def test_images_of_further_suffixes_are_read(tmp_path, suffix):
     Image.fromarray(fundus_image()).save(stream, kinds.get(suffix, "JPEG"), quality=95)
     content = gzip.compress(stream.getvalue()) if suffix == ".ppm.gz" else stream.getvalue()
     put(tmp_path, {f"images/a{suffix}": content, "truth/a.png": encoded(annotation(), ".png")})
-    (entry,) = entries.custom_entries(tmp_path, TEST, 0.25, 1).test
+    (entry,) = entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test
     assert entry.id == "a"
     assert entry.pixel_count() == HEIGHT * WIDTH
     assert np.abs(entry.load().image.astype(int) - fundus_image()).mean() < 4
@@ -100,6 +102,6 @@ def test_opaque_part_is_the_field_of_view_where_no_file_gives_it(tmp_path):
     bright = np.where(opaque[..., None], fundus_image(), 255).astype(np.uint8)
     Image.fromarray(np.dstack([bright, opaque * np.uint8(255)])).save(stream, "PNG")
     put(tmp_path, {"images/a.png": stream.getvalue(), "truth/a.png": encoded(annotation(), ".png")})
-    assert np.array_equal(load(entries.custom_entries(tmp_path, TEST, 0.25, 1).test)[0].fov, opaque)
+    assert np.array_equal(load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov, opaque)
     put(tmp_path, {"fov/a.png": encoded((~opaque).astype(np.uint8) * 255, ".png")})
-    assert np.array_equal(load(entries.custom_entries(tmp_path, TEST, 0.25, 1).test)[0].fov, ~opaque)
+    assert np.array_equal(load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov, ~opaque)

@@ -1,9 +1,13 @@
 import csv
 import io
 
-from image_file_builders import custom_folder
+import numpy as np
+from image_file_builders import custom_folder, encoded
 
+from src.common import atomic_io
+from src.data import samples
 from src.params import load_params
+from src.synthetic import generator
 from stages import download as stage
 
 
@@ -11,7 +15,7 @@ def test_stage_writes_the_audit(tmp_path):
     params = load_params()
     phantom = params.phantom.model_copy(update={"n_train": 3, "n_test": 1, "height": 128, "width": 120})
     data = params.data.model_copy(update={"train": ["phantom"], "test": ["phantom"]})
-    stage.main(tmp_path / "raw", tmp_path / "metrics" / "audit.csv", data, phantom)
+    stage.main(tmp_path / "fingerprints", tmp_path / "raw", tmp_path / "metrics" / "audit.csv", data, phantom)
     text = (tmp_path / "metrics" / "audit.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["subset"], row["images"], row["largest"]) for row in rows] == [
@@ -19,6 +23,35 @@ def test_stage_writes_the_audit(tmp_path):
         ("validation", "1", "120x128"),
         ("test", "1", "120x128"),
     ]
+
+
+def test_data_sets_of_the_user_are_trained_and_tested_on_by_name(tmp_path):
+    params = load_params()
+    custom = {"clinic_a": str(custom_folder(tmp_path / "a", 4)), "clinic_b": str(custom_folder(tmp_path / "b", 1))}
+    for number, path in enumerate(sorted(tmp_path.glob("*/images/*"))):  # no two alike
+        path.write_bytes(encoded(generator.generate(1, number, 128, 128).image, ".jpg"))
+        truth = encoded(generator.generate(1, number, 128, 128).truth.astype(np.uint8) * 255, ".png")
+        (path.parents[1] / "truth" / f"{path.stem}.png").write_bytes(truth)
+    update = {"train": ["clinic_a"], "test": ["clinic_b", "clinic_a"], "custom": custom}
+    data = params.data.model_copy(update=update)
+    stage.main(tmp_path / "fingerprints", tmp_path / "raw", tmp_path / "audit.csv", data, params.phantom)
+    found = {part: samples.find(tmp_path / "raw" / part) for part in ("train", "validation", "test")}
+    assert {part: [sample.dataset for sample in every] for part, every in found.items()} == {
+        "train": ["clinic_a"] * 2,
+        "validation": ["clinic_a"],
+        "test": ["clinic_a", "clinic_b"],
+    }
+
+
+def test_fingerprint_of_a_data_set_that_is_no_longer_defined_is_deleted(tmp_path):
+    params = load_params()
+    atomic_io.write_text(tmp_path / "fingerprints" / "README.md", "")
+    for name in ("clinic_a", "clinic_b"):
+        atomic_io.write_text(tmp_path / "fingerprints" / f"{name}.csv", "")
+    data = params.data.model_copy(update={"custom": {"clinic_a": "a"}, "test": ["phantom"], "train": ["phantom"]})
+    phantom = params.phantom.model_copy(update={"n_train": 2, "n_test": 1, "height": 128, "width": 120})
+    stage.main(tmp_path / "fingerprints", tmp_path / "raw", tmp_path / "audit.csv", data, phantom)
+    assert {path.name for path in (tmp_path / "fingerprints").iterdir()} == {"README.md", "clinic_a.csv"}
 
 
 def test_stage_warns_of_what_is_implausible(tmp_path, capsys):
@@ -32,7 +65,7 @@ def test_stage_warns_of_what_is_implausible(tmp_path, capsys):
         }
     )
     phantom = params.phantom.model_copy(update={"n_train": 2, "height": 128, "width": 120})
-    stage.main(tmp_path / "raw", tmp_path / "audit.csv", data, phantom)
+    stage.main(tmp_path / "fingerprints", tmp_path / "raw", tmp_path / "audit.csv", data, phantom)
     assert "warning: test/folder/truth/p0.png: expected vessels in 1% to 25%" in capsys.readouterr().err
 
 

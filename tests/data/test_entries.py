@@ -75,7 +75,7 @@ def test_split_all_is_rejected_for_training(tmp_path):
 
 
 def load_custom(root: Path, uses: Uses = TEST) -> list[samples.LabelledImage]:
-    return load(entries.custom_entries(root, uses, 0.25, 1).test)
+    return load(entries.custom_entries("folder", root, uses, 0.25, 1).test)
 
 
 def test_custom_images_are_loaded(tmp_path):
@@ -89,14 +89,22 @@ def test_custom_images_are_loaded(tmp_path):
 
 @pytest.mark.parametrize(("uses", "train", "test"), [(BOTH, 3, 1), (TRAIN, 4, 0), (TEST, 0, 4)])
 def test_fraction_of_custom_groups_is_tested_on(tmp_path, uses, train, test):
-    parts = entries.custom_entries(custom_folder(tmp_path), uses, 0.25, 1)
+    parts = entries.custom_entries("folder", custom_folder(tmp_path), uses, 0.25, 1)
     assert (len(parts.train), len(parts.test)) == (train, test)
+
+
+def test_data_sets_of_the_user_share_no_group(tmp_path):
+    first, second = (
+        entries.custom_entries(name, custom_folder(tmp_path / name), TEST, 0.25, 1).test for name in ("a", "b")
+    )
+    assert {entry.dataset for entry in first} == {"a"}
+    assert not {entry.group for entry in first} & {entry.group for entry in second}
 
 
 def test_custom_groups_stay_together(tmp_path):
     root = custom_folder(tmp_path)
     put(root, {"groups.csv": b"id,group\np0,a\np1,a\np2,b\np3,b\n"})
-    train, test = entries.custom_entries(root, BOTH, 0.5, 1)
+    train, test = entries.custom_entries("folder", root, BOTH, 0.5, 1)
     assert {len({entry.group for entry in part}) for part in (train, test)} == {1}
 
 
@@ -123,8 +131,8 @@ def test_custom_truth_without_vessels_is_allowed(tmp_path):
 
 
 def test_one_custom_group_cannot_be_split(tmp_path):
-    with pytest.raises(ValueError, match=r"data.folder.test_fraction: expected at least two groups"):
-        entries.custom_entries(custom_folder(tmp_path, 1), BOTH, 0.5, 1)
+    with pytest.raises(ValueError, match=r"data.folder.test_fraction, data set clinic: expected at least two groups"):
+        entries.custom_entries("clinic", custom_folder(tmp_path, 1), BOTH, 0.5, 1)
 
 
 def test_synthetic_images_have_distinct_ids_and_groups():

@@ -31,7 +31,9 @@ def test_failure_leaves_nothing_behind(tmp_path):
     root = custom_folder(tmp_path / "own", 2)
     put(root, {"images/p1.jpg": b"broken"})
     with pytest.raises(ValueError, match=r"p1.jpg"):
-        subset_writer.write_subsets(tmp_path / "out", {"test": entries.custom_entries(root, TEST, 0.5, 1).test})
+        subset_writer.write_subsets(
+            tmp_path / "out", {"test": entries.custom_entries("folder", root, TEST, 0.5, 1).test}
+        )
     assert not (tmp_path / "out").exists()
 
 
