@@ -24,7 +24,8 @@ Scores = Mapping[Any, Mapping[Any, float]]  # pooled, mean, low and high, by sco
 COMMITTED_TITLE = "U-Net with EfficientNetB0 encoder, synthetic images (`dvc repro`)"
 SECOND_OBSERVER = "second observer"
 TITLES = {"phantom": "Synthetic images", "drive": "DRIVE", "chase_db1": "CHASE_DB1", "rbv": "RBV", "stare": "STARE",
-          "hrf": "HRF", "folder": "Own images"}  # fmt: skip
+          "hrf": "HRF", "dr_hagis": "DR HAGIS", "les_av": "LES-AV", "fives": "FIVES",
+          "folder": "Own images"}  # fmt: skip
 HEAD = (
     "experiment",
     "weights",
@@ -56,7 +57,7 @@ class TestSet(NamedTuple):
     @property
     def title(self) -> str:
         """Heading of its table."""
-        return f"{TITLES[self.dataset]}, {self.images} test images"
+        return f"{TITLES.get(self.dataset, self.dataset)}, {self.images} test images"
 
 
 class Row(NamedTuple):

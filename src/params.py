@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-DATA_SETS = ("phantom", "drive", "chase_db1", "stare", "hrf", "rbv", "folder")  # beside the names in data.custom
+PUBLIC_SETS = ("drive", "chase_db1", "stare", "hrf", "rbv", "dr_hagis", "les_av", "fives")
+DATA_SETS = ("phantom", *PUBLIC_SETS, "folder")  # beside the names in data.custom
 FilterName = Literal["frangi", "sato", "matched_filter"]
 # What PyYAML raises where a value is not what its tag says, the text is no UTF-8, or lists nest too deep.
 OF_YAML = (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
@@ -52,10 +53,13 @@ class Splits(Section):
     stare: Literal["10/10", "all"]
     hrf: Literal["15/30", "all"]
     rbv: Literal["80/20", "all"]
+    dr_hagis: Literal["20/20", "all"]
+    les_av: Literal["11/11", "all"]
+    fives: Literal["600/200", "all"]
 
 
 class Folder(Section):
-    """Your own images, in a folder; `test_fraction` holds for each data set in `custom`, too."""
+    """Your own images, in a folder; `test_fraction` is also that of the data sets in `custom`."""
 
     path: str
     test_fraction: Fraction

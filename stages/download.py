@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from src.common import atomic_io
 from src.common.project_root import real_root
-from src.data import entries, fingerprint_tables, splits, subset_writer
+from src.data import datasets, entries, fingerprint_tables, splits, subset_writer
 from src.data.entries import Entry
 from src.data.splits import Subsets, Uses
 from src.params import Data, PhantomSection
@@ -26,6 +26,9 @@ def main(fingerprints: Path, out: Path, audit: Path, data: Data, phantom: Phanto
     found = {name: find_entries(name, data, phantom) for name in names}
     train = list(chain.from_iterable(found[name].train for name in names if name in data.train))
     test = list(chain.from_iterable(found[name].test for name in names if name in data.test))
+    for name in names:
+        if name in datasets.PUBLIC and (unlisted := len(datasets.PUBLIC[name].unlisted)):
+            tqdm.write(f"warning: {name}: {unlisted} files without an official hash are not verified", file=sys.stderr)
     splits.check_disjoint_groups((entry.group for entry in train), (entry.group for entry in test))
     train = splits.subsample(train, data.max_images_per_dataset, data.seed)
     subsets = {**splits.split_validation(train, data.validation_fraction, data.seed), "test": test}

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from src.common.command_line import command_parser
 from src.data import datasets
-from src.data.datasets import DataSet
+from src.data.dataset_types import DataSet
 from src.data.file_verification import VerifiedFile, read_verified
 from src.data.locate_files import VARIABLE, locate_files
 
@@ -19,7 +19,7 @@ Locate public data sets, download what is missing, and verify every file by its 
 stage runs. Without NAME, list the data sets with reference, licence, splits and source.
 
 The folder that the environment variable {VARIABLE} names is searched first, then data/archives, to which archives are
-downloaded. drive and rbv need a registration and are downloaded by hand: the message says from where.
+downloaded. drive, rbv, dr_hagis, les_av and fives are downloaded by hand: the message says from where.
 """
 EXIT_CODES = {
     0: "all named data sets are complete and verified",

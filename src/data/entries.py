@@ -10,7 +10,7 @@ import numpy as np
 from src.data import custom_dataset, datasets, fov_detection, image_decoding, image_opening, splits
 from src.data.archives import StoredFile
 from src.data.custom_dataset import CustomImage
-from src.data.datasets import DataSet, Record
+from src.data.dataset_types import DataSet, Record
 from src.data.file_verification import VerifiedFile, read_verified
 from src.data.image_files import ImageFiles
 from src.data.locate_files import locate_files

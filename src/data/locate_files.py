@@ -11,7 +11,7 @@ import requests
 
 from src.data import archives
 from src.data.archives import StoredFile
-from src.data.datasets import DataSet, Download, Record
+from src.data.dataset_types import DataSet, Download, Record
 
 VARIABLE = "FUNDUS_ARCHIVES"  # environment variable: the user's folder of data sets
 TRIES = 3

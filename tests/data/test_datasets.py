@@ -1,8 +1,12 @@
 import re
+from itertools import combinations
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from src.data import datasets
+from src.params import PUBLIC_SETS, Splits
 
 SPLITS = [(name, split) for name, dataset in datasets.PUBLIC.items() for split in dataset.splits]
 
@@ -49,7 +53,62 @@ def test_unlisted_files_are_the_known_ones():
         "stare": 0,
         "hrf": 48,
         "rbv": 0,
+        "dr_hagis": 0,
+        "les_av": 0,
+        "fives": 1600,
     }
+
+
+@pytest.mark.parametrize("name", datasets.PUBLIC)
+def test_files_of_an_image_have_its_number(name):
+    for record in datasets.PUBLIC[name].records:
+        numbers = {re.findall(r"\d+", Path(place).name)[0] for place in record.files.present()}
+        assert len(numbers) == 1
+        assert int(*numbers) == int(re.findall(r"\d+", record.id)[0])
+        assert len(set(record.files.present())) == len(record.files.present())
+
+
+def test_names_in_params_are_those_of_the_public_data_sets():
+    assert PUBLIC_SETS == tuple(datasets.PUBLIC) == tuple(Splits.model_fields)
+    for name, dataset in datasets.PUBLIC.items():
+        assert get_args(Splits.model_fields[name].annotation) == (*dataset.splits, "all")
+
+
+def test_image_that_dr_hagis_holds_twice_has_one_group():
+    records = datasets.PUBLIC["dr_hagis"].records
+    groups = {record.id: record.group for record in records}
+    assert groups["24"] == groups["32"]
+    assert len(set(groups.values())) == len(records) - 1
+    listed = datasets.manifest("dr_hagis")
+    digests = [(record.id, listed[record.files.image]) for record in records]
+    assert [(a, b) for (a, one), (b, other) in combinations(digests, 2) if one == other] == [("24", "32")]
+
+
+@pytest.mark.parametrize(
+    ("id_", "image", "subset"),
+    [
+        ("train_001_A", "train/Original/1_A.png", 0),
+        ("train_150_A", "train/Original/150_A.png", 0),
+        ("train_151_D", "train/Original/151_D.png", 0),
+        ("train_600_N", "train/Original/600_N.png", 0),
+        ("test_001_A", "test/Original/1_A.png", 1),
+        ("test_101_G", "test/Original/101_G.png", 1),
+        ("test_200_N", "test/Original/200_N.png", 1),
+    ],
+)
+def test_fives_has_as_many_images_of_each_kind(id_, image, subset):
+    found = {record.id: record for record in datasets.official_split("fives", "600/200")[subset]}
+    assert found[id_].files.image == image
+    assert found[id_].files.truth == image.replace("Original", "Ground truth")
+    for kind in "ADGN":
+        assert len([name for name in found if name.endswith(kind)]) == len(found) / 4
+
+
+@pytest.mark.parametrize(("name", "first", "last"), [("dr_hagis", "01", "20"), ("les_av", "012", "119")])
+def test_first_half_by_number_trains(name, first, last):
+    (split,) = datasets.PUBLIC[name].splits
+    train = datasets.official_split(name, split).train
+    assert (train[0].id, train[-1].id) == (first, last)
 
 
 def test_eyes_of_a_child_share_a_group():

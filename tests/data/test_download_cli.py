@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from src.data import datasets, download_cli
-from src.data.datasets import DataSet, Record
+from src.data.dataset_types import DataSet, Record
 from src.data.image_files import ImageFiles
 
 RECORD = Record("01", "tiny-01", ImageFiles("images/01.png", "truth/01.png", "fov/01.png"))
@@ -68,4 +68,7 @@ def test_list_names_every_public_data_set_with_splits_and_source(capsys):
 def test_unknown_name_lists_the_known_ones(capsys):
     with pytest.raises(SystemExit, match="2"):
         download_cli.main(["drve"])
-    assert "expected one of drive, chase_db1, stare, hrf, rbv, got 'drve'" in capsys.readouterr().err
+    assert (
+        "expected one of drive, chase_db1, stare, hrf, rbv, dr_hagis, les_av, fives, got 'drve'"
+        in capsys.readouterr().err
+    )

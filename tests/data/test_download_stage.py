@@ -2,7 +2,7 @@ import csv
 import io
 
 import numpy as np
-from image_file_builders import custom_folder, encoded
+from image_file_builders import block_network, custom_folder, encoded, make_official, put
 
 from src.common import atomic_io
 from src.data import samples
@@ -52,6 +52,18 @@ def test_fingerprint_of_a_data_set_that_is_no_longer_defined_is_deleted(tmp_path
     phantom = params.phantom.model_copy(update={"n_train": 2, "n_test": 1, "height": 128, "width": 120})
     stage.main(tmp_path / "fingerprints", tmp_path / "raw", tmp_path / "audit.csv", data, phantom)
     assert {path.name for path in (tmp_path / "fingerprints").iterdir()} == {"README.md", "clinic_a.csv"}
+
+
+def test_stage_warns_of_files_without_an_official_hash(tmp_path, monkeypatch, capsys):
+    block_network(monkeypatch)
+    put(tmp_path / "HRF", make_official(monkeypatch, "hrf"))
+    monkeypatch.setenv("FUNDUS_ARCHIVES", str(tmp_path))
+    params = load_params()
+    data = params.data.model_copy(update={"train": ["phantom"], "test": ["hrf"]})
+    phantom = params.phantom.model_copy(update={"n_train": 2, "height": 128, "width": 120})
+    stage.main(tmp_path / "fingerprints", tmp_path / "raw", tmp_path / "audit.csv", data, phantom)
+    assert "warning: hrf: 48 files without an official hash are not verified" in capsys.readouterr().err
+    assert len(samples.find(tmp_path / "raw" / "test")) == 30
 
 
 def test_stage_warns_of_what_is_implausible(tmp_path, capsys):

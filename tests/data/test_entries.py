@@ -1,4 +1,5 @@
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from image_file_builders import (
     block_network,
     custom_folder,
     encoded,
+    fundus_image,
     load,
     make_official,
     put,
+    put_zip,
 )
 
 from src.data import datasets, entries, locate_files, samples
@@ -147,6 +150,67 @@ def test_synthetic_test_images_do_not_depend_on_the_number_of_training_images():
     first, second = load((*few.test, *many.test))
     assert (first.image == second.image).all()
     assert (first.image == generator.generate(1, entries.FIRST_TEST, 128, 128).image).all()
+
+
+def make_listed(monkeypatch, content):
+    """Make the files in `content` the official ones."""
+    listed = {place: sha256(data).hexdigest() for place, data in content.items()}
+    monkeypatch.setattr(datasets, "manifest", lambda name: listed)
+
+
+@pytest.mark.parametrize("name", ["dr_hagis", "les_av", "fives"])
+def test_each_image_comes_with_its_own_annotation_and_field_of_view(tmp_path, official_files, monkeypatch, name):
+    """The number of an image is the width of its FOV and of its vessel."""
+    content, records = official_files(name), datasets.PUBLIC[name].records[::7]
+    for number, record in enumerate(records):
+        width = 20 + number % 40
+        for place in record.files.present()[1:]:
+            rows = slice(None) if place == record.files.fov else slice(30, 32)
+            shown = np.zeros((HEIGHT, WIDTH), np.uint8)
+            shown[rows, :width] = 255
+            content[place] = encoded(shown, Path(place).suffix)
+    make_listed(monkeypatch, content)
+    put_zip(tmp_path / "data" / "archives" / f"{name}.zip", {f"top/{place}": data for place, data in content.items()})
+    found = {entry.id: entry for entry in entries.public_entries(name, "all", TEST, tmp_path).test}
+    for number, record in enumerate(records):
+        labelled = found[record.id].load()
+        width = 20 + number % 40
+        assert (labelled.image == fundus_image(7 * number)).all() or record.files.image.endswith(".jpg")
+        assert labelled.truth.sum() == 2 * width
+        if record.files.fov:
+            assert labelled.fov.sum() == HEIGHT * width
+
+
+def test_annotated_vessels_outside_the_field_of_view_are_kept(tmp_path, official_files, monkeypatch):
+    """As of every data set: the loss and the scores in the FOV leave them out."""
+    content, files = official_files("dr_hagis"), datasets.PUBLIC["dr_hagis"].records[0].files
+    content[files.truth] = encoded(np.full((HEIGHT, WIDTH), 255, np.uint8), ".png")
+    make_listed(monkeypatch, content)
+    put(tmp_path / "data" / "archives" / "DRHAGIS", content)
+    labelled = entries.public_entries("dr_hagis", "all", TEST, tmp_path).test[0].load()
+    assert not labelled.fov.all()
+    assert labelled.truth.all()
+
+
+@pytest.mark.parametrize("name", ["dr_hagis", "les_av", "fives"])
+def test_annotation_of_another_size_is_named(tmp_path, official_files, monkeypatch, name):
+    content, record = official_files(name), datasets.PUBLIC[name].records[-1]
+    content[record.files.truth] = encoded(annotation((HEIGHT + 1, WIDTH)), ".png")
+    make_listed(monkeypatch, content)
+    put(tmp_path / "data" / "archives" / name, content)
+    entry = entries.public_entries(name, "all", TEST, tmp_path).test[-1]
+    with pytest.raises(ValueError, match=rf"{record.files.truth}: expected 60x70 like the image, got 61x70"):
+        entry.load()
+
+
+@pytest.mark.parametrize("name", ["dr_hagis", "les_av", "fives"])
+def test_missing_file_of_a_test_image_is_named(tmp_path, official_files, name):
+    content, record = official_files(name), datasets.PUBLIC[name].records[-1]
+    for place in record.files.present():
+        rest = {other: data for other, data in content.items() if other != place}
+        put_zip(tmp_path / place.replace("/", "_") / "data" / "archives" / f"{name}.zip", rest)
+        with pytest.raises(FileNotFoundError, match=rf"expected {place} of {name}, missing"):
+            entries.public_entries(name, "all", TEST, tmp_path / place.replace("/", "_"))
 
 
 @pytest.mark.real_data

@@ -41,6 +41,9 @@ def official_files(monkeypatch):
         ("chase_db1", "20/8", ["CHASEDB1.zip", "CHASE_DB1", "wrapped"]),
         ("hrf", "15/30", ["all.zip", "HRF.zip", "HRF", "wrapped"]),
         ("rbv", "80/20", ["archive.zip", "retina-blood-vessel.zip", "RBV", "wrapped"]),
+        ("dr_hagis", "20/20", ["DRHAGIS.zip", "DR_HAGIS", "wrapped"]),
+        ("les_av", "11/11", ["LES-AV.zip", "LES-AV", "wrapped"]),
+        ("fives", "600/200", ["FIVES.zip", "FIVES A Fundus Image Dataset for AI-based Vessel Segmentation"]),
     ],
 )
 def test_data_set_is_found_under_each_usual_name(tmp_path, official_files, name, split, places):
