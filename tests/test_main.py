@@ -21,8 +21,8 @@ print("imported:", *sorted(name for name in sys.modules if "." not in name))
 """
 
 
-def run(*arguments: str, cwd: Path = ROOT, columns: int = 80) -> subprocess.CompletedProcess:
-    env = os.environ | {"COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "src", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
     )
@@ -53,14 +53,26 @@ def test_module_of_every_command_exists(command):
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
-def test_help_of_every_command_is_a_manual_page_that_fits_the_terminal(name):
-    page = run(name, "--help", cwd=ROOT / "tests", columns=70)
-    assert (page.returncode, page.stderr) == (0, "")
-    assert page.stdout.startswith(f"usage: python -m src {name} ")
-    assert "\nexit codes:\n  0 " in page.stdout
-    assert f"\nexamples:\n    python -m src {name}" in page.stdout
-    body = page.stdout.partition("\nexamples:\n")[0]
+def test_help_of_every_command_is_a_manual_page_that_fits_the_terminal(name, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT / "tests")
+    monkeypatch.setenv("COLUMNS", "70")
+    with pytest.raises(SystemExit, match="0"):
+        commands.main([name, "--help"])
+    page, error = capsys.readouterr()
+    assert error == ""
+    assert page.startswith(f"usage: python -m src {name} ")
+    assert "\nexit codes:\n  0 " in page
+    assert f"\nexamples:\n    python -m src {name}" in page
+    body = page.partition("\nexamples:\n")[0]
     assert max(map(len, body.splitlines())) <= 70
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_process_prints_its_help_and_nothing_else(name, tmp_path):
+    ended = run(name, "--help", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"usage: python -m src {name} ")
 
 
 def test_predict_imports_nothing_heavy():

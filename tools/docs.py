@@ -6,14 +6,16 @@ is stale.
 """
 
 import argparse
+import contextlib
+import io
 import math
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import annotated_types
 import yaml
@@ -21,6 +23,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from experiments import results_tables
+from src import __main__ as commands
 from src.common import markdown
 from src.metrics import metric_definitions
 from src.params import Checkpoints, Params, RegressionGate
@@ -203,9 +206,14 @@ def commands_page() -> str:
 
 
 def _help(*command: str) -> str:
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-    line = [sys.executable, "-m", "src", *command, "--help"]
-    return subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    page = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
+        contextlib.redirect_stdout(page),
+        contextlib.suppress(SystemExit),
+    ):
+        commands.main([*command, "--help"])
+    return page.getvalue()
 
 
 def pipeline() -> dict[str, Any]:

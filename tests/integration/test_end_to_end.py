@@ -1,10 +1,9 @@
-"""Every stage but record once, by its command in dvc.yaml, on a few drawn photographs with a small network."""
+"""Every stage by its command in dvc.yaml, on a few synthetic images with a small network; and all of them by DVC."""
 
 import json
 import math
-import os
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,52 +13,68 @@ import pandas as pd
 import pytest
 import yaml
 
+from robustness import scratch_project
 from src.data import samples
 from src.metrics import metric_definitions
-from src.params import load_checkpoints, load_params
 from src.preprocessing import patch_storage
 from src.reporting import figure_texts
+from src.tracking.mlflow_setup import MlflowClient
+from src.tracking.tracking_store import local_uri
 
-SMALL = {
-    "phantom": {"n_train": 5, "n_test": 2, "height": 150, "width": 140},
-    "preprocess": {"fov_diameter": 130},
-    "patch": {"size": 64, "stride": 48, "context": 2.0},
-    "augment": {"n_per_patch": 1},
-    "model": {"backbone": "mobilenetv2"},
-    "train": {"epochs": 2, "steps_per_epoch": 2, "batch_size": 2},
-    "evaluate": {"tile": 96, "overlap": 32, "tta_scales": [1.0, 0.5]},
-    "plot": {"dpi": 50, "detail_size": 32},
+MULTI_SCALE = {"evaluate": {"tta_scales": [1.0, 0.5]}}
+NO_VALIDATION = {
+    "data": {"validation_fraction": 0.0},
+    "evaluate": {"threshold": 0.4},
+    "baselines": {"filters": []},
 }
-
-
-PROJECT = Path.cwd()
-
-
-def run(command: str, folder: Path) -> None:
-    """Run a stage's command in `folder`, with the code of the project."""
-    python, *arguments = shlex.split(command)
-    assert python == "python"
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "TRACKING_LIVE": "false"}
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-
-
-def run_all(root: Path, **changes: dict) -> Path:
-    """Run the stages in `root`, with these changes in the sections of params.yaml beside SMALL."""
-    values = load_params().model_dump() | {"checkpoints": load_checkpoints().model_dump()}
-    for section in SMALL.keys() | changes.keys():
-        values[section] |= SMALL.get(section, {}) | changes.get(section, {})
-    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    for name, stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
-        if name != "record" and "cmd" in stage:  # without the stages of custom data sets
-            run(stage["cmd"], root)
-    return root
+ALL_STAGES = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = {name: stage for name, stage in ALL_STAGES.items() if "cmd" in stage}  # without those of custom data sets
+BACKBONE = {"model": {"architecture": "unet", "backbone": "mobilenetv2"}}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
+def roots(tmp_path_factory, add_store) -> dict[str, Path]:
+    """Two folders in which all stages have run, one of them without validation images, in one process."""
+    runs = []
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("default", "no_validation")}
+    for folder, changes in zip(folders.values(), (MULTI_SCALE, NO_VALIDATION), strict=True):
+        scratch_project.write_params(folder, scratch_project.TINY, changes)
+        add_store(folder)
+        runs += [part for stage in STAGES.values() for part in (folder, stage["cmd"])]
+    again = STAGES["evaluate"]["cmd"]
+    for option, place in (("--predictions", "data/again"), ("--metrics", "again")):
+        again = re.sub(rf"{option} \S+", f"{option} {place}", again)
+    command = [sys.executable, "-m", "tests.integration.stage_runs", *runs, folders["default"], again]
+    environment = scratch_project.environment()
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folders
+
+
+@pytest.fixture(scope="module")
+def root(roots) -> Path:
     """A folder in which the stages have run."""
-    return run_all(tmp_path_factory.mktemp("run"))
+    return roots["default"]
+
+
+def check_scores(root: Path) -> None:
+    """Assert that the scores have their names, and that those that always exist are finite."""
+    scores = json.loads((root / "metrics" / "scores.json").read_text(encoding="utf-8"))
+    assert list(scores) == ["phantom"]
+    assert list(scores["phantom"]) == list(metric_definitions.HEADLINE_SCORES)
+    always_defined = ("f1", "iou_mean", "accuracy", "auc_roc", "auc_pr", "loss")
+    assert all(math.isfinite(scores["phantom"][name]) for name in always_defined)
+
+
+def check_record(root: Path) -> None:
+    """Assert that the only run has the scores and the model."""
+    client = MlflowClient(local_uri(root))
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    scores = json.loads((root / "metrics" / "scores.json").read_text(encoding="utf-8"))
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["phantom.f1"] == pytest.approx(scores["phantom"]["f1"])
+    assert client.search_model_versions(f"run_id = '{run.info.run_id}'")
 
 
 def test_subsets_have_the_numbers_of_images_asked_for(root):
@@ -99,11 +114,7 @@ def test_every_filter_has_a_threshold_and_a_map_of_every_test_image(root):
 
 
 def test_scores_are_finite_and_have_their_names(root):
-    scores = json.loads((root / "metrics" / "scores.json").read_text(encoding="utf-8"))
-    assert list(scores) == ["phantom"]
-    assert list(scores["phantom"]) == list(metric_definitions.HEADLINE_SCORES)
-    always_defined = ("f1", "iou_mean", "accuracy", "auc_roc", "auc_pr", "loss")
-    assert all(math.isfinite(scores["phantom"][name]) for name in always_defined)
+    check_scores(root)
 
 
 def test_validation_has_the_threshold_and_scores(root):
@@ -139,17 +150,20 @@ def test_page_shows_every_test_image(root):
 
 
 def test_evaluating_again_writes_the_same_bytes(root):
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    command = stages["evaluate"]["cmd"]
-    for option, folder in (("--predictions", "data/again"), ("--metrics", "again")):
-        command = re.sub(rf"{option} \S+", f"{option} {folder}", command)
-    run(command, root)
     for file in (root / "again").iterdir():
         assert file.read_bytes() == (root / "metrics" / file.name).read_bytes()
 
 
-def test_stages_run_where_no_photograph_is_held_out(tmp_path):
-    root = run_all(tmp_path, data={"validation_fraction": 0.0}, evaluate={"threshold": 0.4}, baselines={"filters": []})
+def test_exported_network_is_there(root):
+    assert (root / "data" / "model" / "model.onnx").stat().st_size > 1000
+
+
+def test_run_is_recorded_with_its_scores_and_its_model(root):
+    check_record(root)
+
+
+def test_stages_run_where_no_image_is_held_out(roots):
+    root = roots["no_validation"]
     assert len(samples.find(root / "data" / "raw" / "train")) == 5
     table = pd.read_csv(root / "metrics" / "training.csv")
     assert np.isfinite(table["f1"]).all()
@@ -158,3 +172,29 @@ def test_stages_run_where_no_photograph_is_held_out(tmp_path):
     assert held_out["threshold"] == 0.4
     assert held_out["f1"] is None
     assert "threshold 0.4000 (given)" in (root / "metrics" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_dvc_runs_all_stages_with_a_backbone_and_has_nothing_left_to_do(tmp_path, add_store):
+    for name in ("src", "stages", "data/folder", ".dvc/plots"):
+        shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "models").mkdir()
+    for name in ("dvc.yaml", "models/synthetic_pretrained.h5"):
+        shutil.copy(name, tmp_path / name)
+    scratch_project.write_params(tmp_path, scratch_project.TINY, BACKBONE)
+    add_store(tmp_path)
+    environment = scratch_project.environment(PYTHONPATH=str(tmp_path))
+    environment.pop("MLFLOW_TRACKING_URI", None)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    dvc = sys.executable, "-m", "dvc"
+    run("git", "init", "--quiet")
+    run(*dvc, "init", "--quiet")
+    run(*dvc, "repro")
+    assert run(*dvc, "status") == "Data and pipelines are up to date.\n"
+    check_scores(tmp_path)
+    check_record(tmp_path)
