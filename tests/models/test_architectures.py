@@ -10,7 +10,7 @@ FILTERS = (4, 8, 8)
 
 @pytest.fixture(scope="module")
 def unet() -> tf.keras.Model:
-    return architectures.build("unet", "mobilenetv2", None, FILTERS, 64)
+    return architectures.build("unet", "vgg16", None, FILTERS, 64)
 
 
 def test_output_is_a_probability_of_the_image_s_shape(unet):
@@ -37,7 +37,7 @@ def test_backbone_preprocessing_is_that_of_the_library(backbone):
 
 
 def test_batch_normalisation_adapts_within_a_few_steps():
-    model = architectures.build("unet", "mobilenetv2", None, FILTERS, 64)
+    model = architectures.build("unet", "vgg16", None, FILTERS, 64)
     layers = [layer for layer in model.layers[2].layers if "BatchNormalization" in type(layer).__name__]
     first = layers[0].moving_mean.numpy()
     means = []
@@ -59,7 +59,7 @@ def test_batch_normalisation_adapts_within_a_few_steps():
             ("segnet", "vgg16", None, FILTERS, 64),
             "model.architecture: expected one of unet, linknet, fpn, pspnet, residual_unet, residual_w_net",
         ),
-        (("pspnet", "mobilenetv2", None, FILTERS, 64), "patch.size: expected a multiple of 96 for pspnet, got 64"),
+        (("pspnet", "vgg16", None, FILTERS, 64), "patch.size: expected a multiple of 96 for pspnet, got 64"),
         (
             ("unet", "mobilenetv2", "no/such.h5", FILTERS, 64),
             "model.encoder_weights: .*path of an .h5, got 'no/such.h5'",
@@ -80,7 +80,7 @@ def test_unknown_choice_is_named(arguments, message):
     [("linknet", 64), ("fpn", 64), ("pspnet", 96), ("residual_unet", 64), ("residual_w_net", 64)],
 )
 def test_every_architecture_maps_an_image_to_a_probability(architecture, size):
-    model = architectures.inference_head(architectures.build(architecture, "mobilenetv2", None, FILTERS, size))
+    model = architectures.inference_head(architectures.build(architecture, "vgg16", None, FILTERS, size))
     assert model(np.zeros((2, size, size, 3), np.float32)).shape == (2, size, size, 1)
 
 
@@ -122,7 +122,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
     path = tmp_path / "weights.h5"
     path.write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"model\.encoder_weights: .*weights\.h5' could not be loaded"):
-        architectures.build("unet", "mobilenetv2", str(path), FILTERS, 64)
+        architectures.build("unet", "vgg16", str(path), FILTERS, 64)
 
 
 def test_residual_unet_starts_from_an_earlier_network(tmp_path):

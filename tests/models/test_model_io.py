@@ -13,7 +13,7 @@ FILTERS = (4, 8, 8)
 
 @pytest.fixture(scope="module")
 def unet() -> tf.keras.Model:
-    return architectures.build("unet", "mobilenetv2", None, FILTERS, 64)
+    return architectures.build("unet", "vgg16", None, FILTERS, 64)
 
 
 def test_saved_network_predicts_the_same(unet, tmp_path):
@@ -30,7 +30,7 @@ def test_same_weights_give_the_same_bytes(unet, tmp_path):
 def test_mixed_precision_network_is_saved_in_float32():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        mixed = architectures.build("linknet", "mobilenetv2", None, FILTERS, 64)
+        mixed = architectures.build("linknet", "vgg16", None, FILTERS, 64)
         weights = mixed.get_weights()
         plain = model_io.as_float32(mixed)
     finally:

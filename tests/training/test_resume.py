@@ -1,3 +1,5 @@
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,17 @@ def assert_same(one: Result, other: Result) -> None:
     assert one[1] == other[1]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Callable[..., Result]:
+    """A function that returns the result of an undisturbed training with these options, trained once."""
+
+    @functools.cache
+    def trained(schedule: trainer.TrainingSchedule = SCHEDULE, ensemble_size: int = 1) -> Result:
+        return train(tmp_path_factory.mktemp("undisturbed"), schedule, ensemble_size)
+
+    return trained
+
+
 def train_and_kill(folder: Path, at: tuple[int, int], **options: object) -> None:
     with pytest.raises(KilledError):
         train(folder, kill=at, **options)
@@ -98,12 +111,11 @@ def test_variables_are_all_that_a_training_step_changes():
     assert {"current_loss_scale", "dropout/StateVar"} <= set(names)
 
 
-def test_killed_training_ends_like_the_undisturbed_one(tmp_path):
-    undisturbed = train(tmp_path / "a")
-    train_and_kill(tmp_path / "b", (1, 2))
-    train_and_kill(tmp_path / "b", (2, 4))
-    train_and_kill(tmp_path / "b", (3, 1))
-    assert_same(undisturbed, train(tmp_path / "b"))
+def test_killed_training_ends_like_the_undisturbed_one(tmp_path, undisturbed):
+    train_and_kill(tmp_path, (1, 2))
+    train_and_kill(tmp_path, (2, 4))
+    train_and_kill(tmp_path, (3, 1))
+    assert_same(undisturbed(), train(tmp_path))
 
 
 def test_training_resumes_after_the_last_checkpoint(tmp_path):
@@ -113,44 +125,40 @@ def test_training_resumes_after_the_last_checkpoint(tmp_path):
     assert [row[0] for row in training_state.table_rows()] == ["epoch", 1, 2]
 
 
-def test_damaged_checkpoint_costs_an_epoch_and_changes_nothing(tmp_path):
-    undisturbed = train(tmp_path / "a")
-    train_and_kill(tmp_path / "b", (3, 2))
-    newest = CheckpointStore(tmp_path / "b" / "checkpoints").files()[0]
+def test_damaged_checkpoint_costs_an_epoch_and_changes_nothing(tmp_path, undisturbed):
+    train_and_kill(tmp_path, (3, 2))
+    newest = CheckpointStore(tmp_path / "checkpoints").files()[0]
     newest.write_bytes(newest.read_bytes()[:-100])
-    assert_same(undisturbed, train(tmp_path / "b"))
+    assert_same(undisturbed(), train(tmp_path))
 
 
-@pytest.mark.parametrize("epoch", [2, 4])
-def test_early_stopping_resumes_with_its_counters(tmp_path, epoch):
-    undisturbed = train(tmp_path / "a", EARLY_STOPPING)
-    rows = undisturbed[1].decode().count("\n") - 1
+@pytest.mark.parametrize("epoch", [pytest.param(2, marks=pytest.mark.slow), 4])
+def test_early_stopping_resumes_with_its_counters(tmp_path, undisturbed, epoch):
+    rows = undisturbed(EARLY_STOPPING)[1].decode().count("\n") - 1
     assert rows < EARLY_STOPPING.epochs
-    train_and_kill(tmp_path / "b", (epoch, 2), schedule=EARLY_STOPPING)
-    assert_same(undisturbed, train(tmp_path / "b", EARLY_STOPPING))
+    train_and_kill(tmp_path, (epoch, 2), schedule=EARLY_STOPPING)
+    assert_same(undisturbed(EARLY_STOPPING), train(tmp_path, EARLY_STOPPING))
 
 
 def test_training_that_had_ended_early_only_restores_its_best_weights(tmp_path, monkeypatch):
-    undisturbed = train(tmp_path, EARLY_STOPPING)
+    ended = train(tmp_path, EARLY_STOPPING)
     monkeypatch.setattr(EpochLog, "on_epoch_begin", lambda *_: pytest.fail("an epoch more"))
-    assert_same(undisturbed, train(tmp_path, EARLY_STOPPING))
+    assert_same(ended, train(tmp_path, EARLY_STOPPING))
 
 
-@pytest.mark.parametrize("at", [(2, 1), (4, 1), (5, 3)])
-def test_ensemble_resumes_with_the_member_that_was_stopped(tmp_path, at):
-    undisturbed = train(tmp_path / "a", ensemble_size=2)
-    train_and_kill(tmp_path / "b", at, ensemble_size=2)
-    assert_same(undisturbed, train(tmp_path / "b", ensemble_size=2))
+@pytest.mark.parametrize("at", [pytest.param((2, 1), marks=pytest.mark.slow), (4, 1), (5, 3)])
+def test_ensemble_resumes_with_the_member_that_was_stopped(tmp_path, undisturbed, at):
+    train_and_kill(tmp_path, at, ensemble_size=2)
+    assert_same(undisturbed(ensemble_size=2), train(tmp_path, ensemble_size=2))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
 def test_mixed_precision_resumes_with_its_loss_scale(tmp_path, policy):
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
-        undisturbed = train(tmp_path / "a")
-        train_and_kill(tmp_path / "b", (3, 1))
-        assert_same(undisturbed, train(tmp_path / "b"))
+        train_and_kill(tmp_path / "killed", (3, 1))
+        assert_same(train(tmp_path / "undisturbed"), train(tmp_path / "killed"))
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
 
