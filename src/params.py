@@ -3,7 +3,7 @@
 import re
 import reprlib
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -36,6 +36,23 @@ NotNegative = Annotated[Float, Field(ge=0)]
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]  # beyond, memory ends before a typing error shows
 Side = Annotated[Int, Field(ge=16, le=4096)]  # pixels
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+
+
+class Fold(NamedTuple):
+    """One of `folds` parts of the training patients in a cross-validation, numbered from 1."""
+
+    number: int
+    folds: int
+
+
+def _read_fold(value: object) -> Fold:
+    """Read a fold that is written as k/n."""
+    parts = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", value, re.ASCII) if isinstance(value, str) else None
+    if parts is None or not 1 <= int(parts[1]) <= int(parts[2]) >= 2:
+        raise ValueError("expected k/n with 1 <= k <= n and n >= 2, e.g. 1/5")
+    return Fold(int(parts[1]), int(parts[2]))
+
+
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
@@ -70,6 +87,7 @@ class Data(Section):
 
     train: Annotated[list[str], Field(min_length=1)]
     test: Annotated[list[str], Field(min_length=1)]
+    test_fold: Annotated[Fold, BeforeValidator(_read_fold)] | None
     validation_fraction: Annotated[Float, Field(ge=0, lt=1)]
     max_images_per_dataset: Count | None
     seed: Seed
@@ -103,6 +121,14 @@ class Data(Section):
         for key, names in (("train", self.train), ("test", self.test)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: expected each data set once, got {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _fold_of_a_data_set(self) -> "Data":
+        if self.test_fold is not None and not set(self.train) & set(self.test):
+            raise ValueError(
+                f"test_fold: expected a data set in both data.train and data.test, got {self.train} and {self.test}"
+            )
         return self
 
 

@@ -61,6 +61,11 @@ def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
         ("data.custom", {"a": 3}, r"data\.custom\.a: .*string, got 3"),
         ("data.test", [], "data.test: .*at least 1"),
         ("data.test", ["drive", "drive"], r"data\.test: expected each data set once, got \[.drive., .drive.\]$"),
+        (
+            "data.test_fold",
+            "6/5",
+            r"data\.test_fold: .*expected k/n with 1 <= k <= n and n >= 2, e\.g\. 1/5, got '6/5'",
+        ),
         ("baselines.filters", ["gabor"], "baselines.filters.0: .*'frangi'.*got 'gabor'"),
         ("baselines.filters", ["sato", "sato"], r"baselines\.filters: expected each filter once, got \[.*\]$"),
         ("evaluate.overlap", 5000, r"evaluate\.overlap: expected less than tile \(1024\), got 5000$"),
@@ -69,6 +74,22 @@ def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
 def test_bad_value_is_named(tmp_path, key, value, said):
     with pytest.raises(ValueError, match=said):
         load_params(written(tmp_path, key, value))
+
+
+@pytest.mark.parametrize("value", ["0/5", "1/1", "5", "1/5/9", "-1/5", "1.0/5", " 1/5", "٣/5", 0.2, True, [1, 5], ""])
+def test_value_that_is_no_fold_is_rejected(tmp_path, value):
+    with pytest.raises(ValueError, match=r"data\.test_fold: .*expected k/n"):
+        load_params(written(tmp_path, "data.test_fold", value))
+
+
+def test_fold_is_read_and_needs_a_data_set_that_is_trained_and_tested_on(tmp_path):
+    path = written(tmp_path, "data.test_fold", "5/5")
+    assert load_params(path).data.test_fold == (5, 5)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values["data"]["train"] = ["drive"]
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"yaml: data\.test_fold: .* in both .*, got \['drive'\] and \['phantom'\]$"):
+        load_params(path)
 
 
 def test_threshold_must_be_given_where_nothing_is_held_out(tmp_path):

@@ -97,7 +97,7 @@ def _type(field: FieldInfo) -> str:
     text = re.sub(r"typing\.|src\.params\.|<class '|'>|annotated_types\.", "", str(field.annotation))
     literal = re.findall(r"Literal\[(.*?)\]", text)
     limits = _limits([*field.metadata, *_metadata(field.annotation)])
-    names = {"float": "number", "int": "whole number", "bool": "true or false", "str": "text"}
+    names = {"Fold": "text k/n", "float": "number", "int": "whole number", "bool": "true or false", "str": "text"}
     kind = next((word for name, word in names.items() if re.search(rf"\b{name}\b", text)), "")
     if literal:
         kind = "one of " + literal[0].replace("'", "`") if "list" not in text else "list of names"

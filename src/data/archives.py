@@ -161,7 +161,7 @@ def _zip_members(path: Path) -> Iterator[Member]:
         for info in archive.infolist():
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise ValueError(f"{path}: expected files and folders only, got the link {info.filename!r}")
-            yield Member(info.filename, info.file_size, info.is_dir())
+            yield Member(info.filename, info.file_size, info.filename.endswith("/"))  # is_dir fails without a name
 
 
 def _tar_members(path: Path) -> Iterator[Member]:

@@ -19,7 +19,8 @@ TIMEOUT = 30  # seconds without an answer of the server
 NETWORK_ERRORS = (requests.RequestException, ConnectionError, TimeoutError)  # other OSErrors are those of the disk
 TEST_TRUTH = ("test/1st_manual", "test/2nd_manual")
 NO_TEST_TRUTH = (
-    "copies of DRIVE since 2019 lack the ground truth of the test images: get an older one, or do not test on it"
+    "copies of DRIVE since 2019 lack the ground truth of the test images: get an older one, test on a "
+    "part of the training images (data.test_fold), or do not test on it"
 )
 TRY_PHANTOM = "to try the pipeline without it, set data.train and data.test to [phantom]"
 

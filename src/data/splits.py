@@ -66,6 +66,32 @@ def split_validation(train: Iterable[Image], fraction: float, seed: int) -> dict
     }
 
 
+def hold_out_fold(
+    train: Iterable[Image], tested: Iterable[str], number: int, folds: int, seed: int
+) -> tuple[list[Image], list[Image]]:
+    """Split training images into those to train on, and those of fold `number` of `folds` (from 1) to test on.
+
+    Each patient of the data sets `tested` is in exactly one fold, at random by `seed`. A fold has as many patients of
+    each data set as any other, give or take one. Other data sets are trained on, without the patients of the fold.
+
+    Raises:
+        ValueError: there are fewer patients than folds.
+    """
+    train, tested = list(train), set(tested)
+    datasets = {image.group: image.dataset for image in train if image.dataset in tested}
+    if len(datasets) < folds:
+        raise ValueError(
+            f"data.test_fold: expected at most as many folds as patients, got {folds} of {len(datasets)} patients"
+        )
+    groups = sorted(datasets)
+    shuffled = [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
+    held_out = set(sorted(shuffled, key=datasets.__getitem__)[number - 1 :: folds])
+    return (
+        [image for image in train if image.group not in held_out],
+        [image for image in train if image.group in held_out and image.dataset in tested],
+    )
+
+
 def subsample(images: Iterable[Image], max_images: int | None, seed: int) -> list[Image]:
     """Select at most `max_images` of each data set at random by `seed`, all where None; phantoms are all kept.
 

@@ -210,6 +210,13 @@ def test_damaged_archive_is_read_or_rejected_by_name(tmp_path, name, places, len
             archives.read_file(file)
 
 
+def test_member_without_a_name_is_no_error(tmp_path):
+    """An end of text at the begin of a name in the table ends it there."""
+    path = tmp_path / "a.zip"
+    path.write_bytes(zip_bytes(a=b"a", b=b"b").replace("é/a.png".encode(), b"\0 /a.png"))
+    assert "é/b.png" in [str(place) for place, _ in archives.list_files(path)]
+
+
 @pytest.mark.parametrize("name", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png", "C:/out.png"])
 def test_member_outside_is_rejected(tmp_path, name):
     put_zip(tmp_path / "a.zip", {name: b"x"})

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,57 @@ def test_fraction_of_groups_is_held_out_in_any_order():
 def test_one_group_cannot_be_split():
     with pytest.raises(ValueError, match="at least two groups"):
         splits.split_groups(["a", "a"], 0.5, 1)
+
+
+class Image(NamedTuple):
+    dataset: str
+    group: str
+    id: str
+
+
+@given(st.lists(st.integers(2, 9), min_size=1, max_size=3), st.integers(2, 6), st.integers(0, 99))
+def test_every_training_image_is_in_one_fold_with_its_patient_and_never_on_both_sides(sizes, folds, seed):
+    images = [
+        Image(f"set{place}", f"set{place}-{patient}", f"{patient}{eye}")
+        for place, size in enumerate(sizes)
+        for patient in range(size)
+        for eye in "LR"
+    ]
+    tested = [f"set{place}" for place in range(len(sizes))]
+    if sum(sizes) < folds:
+        return
+    parts = [splits.hold_out_fold(images, tested, number, folds, seed) for number in range(1, folds + 1)]
+    assert sorted(image for _, test in parts for image in test) == sorted(images)
+    for train, test in parts:
+        assert sorted([*train, *test]) == sorted(images)
+        splits.check_disjoint_groups((image.group for image in train), (image.group for image in test))
+    for name, size in zip(tested, sizes, strict=True):
+        counts = {len({image.group for image in test if image.dataset == name}) for _, test in parts}
+        assert counts <= {size // folds, -(-size // folds)}
+
+
+def test_folds_follow_the_seed_and_not_the_order():
+    images = [Image("a", f"a{number}", "") for number in range(12)]
+
+    def fold(images, seed):
+        return sorted(splits.hold_out_fold(images, ["a"], 1, 4, seed)[1])
+
+    assert fold(images, 1) == fold(images[::-1], 1) != fold(images, 2)
+
+
+def test_other_data_sets_are_trained_on_without_the_patients_of_the_fold():
+    images = [Image(name, f"patient{number}", name) for name in ("drive", "rbv") for number in range(4)]
+    images += [Image("phantom", "phantom0", "")]
+    train, test = splits.hold_out_fold(images, ["drive"], 1, 4, 1)
+    assert [image.dataset for image in test] == ["drive"]
+    assert sorted(image.dataset for image in train) == ["drive"] * 3 + ["phantom"] + ["rbv"] * 3
+
+
+def test_more_folds_than_patients_are_rejected():
+    with pytest.raises(
+        ValueError, match=r"data\.test_fold: expected at most as many folds as patients, got 5 of 4 pat"
+    ):
+        splits.hold_out_fold([Image("a", f"a{number // 2}", "") for number in range(8)], ["a"], 1, 5, 1)
 
 
 def test_patient_in_training_and_test_is_rejected():
