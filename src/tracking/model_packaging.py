@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from src.tracking.mlflow_setup import MlflowClient, Model, ModelSignature, entities, mlflow, types
+from src.tracking.mlflow_setup import MlflowClient, MlflowException, Model, ModelSignature, entities, mlflow, types
 from src.tracking.run_record import ModelRecord
 
 PROJECT = Path(__file__).parents[2]
@@ -89,8 +89,19 @@ def log_model(client: MlflowClient, run_id: str, model: ModelRecord) -> str:
 
 
 def upload_model(client: MlflowClient, run_id: str, folder: Path) -> str:
-    """Upload the folder of a saved model as an output of a run; returns the id of the logged model."""
-    logged = client.create_logged_model(client.get_run(run_id).info.experiment_id, NAME, run_id)
+    """Upload the folder of a saved model as an output of a run; returns the id of the logged model.
+
+    Raises:
+        OSError: the store is a server of MLflow 2, which knows no logged models.
+    """
+    try:
+        logged = client.create_logged_model(client.get_run(run_id).info.experiment_id, NAME, run_id)
+    except MlflowException as error:
+        if error.error_code != "ENDPOINT_NOT_FOUND":
+            raise
+        raise OSError(
+            "expected a server of MLflow 3, got an older one, which takes runs without models only"
+        ) from error
     client.log_outputs(run_id, [entities.LoggedModelOutput(logged.model_id, step=0)])
     client.log_model_artifacts(logged.model_id, str(folder))
     description = Model.load(str(folder))

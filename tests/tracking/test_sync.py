@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from src.tracking import mlflow_logger, model_packaging, run_record, run_tags, sync
-from src.tracking.mlflow_setup import MlflowClient, mlflow
+from src.tracking.mlflow_setup import MlflowClient, MlflowException, mlflow
 from src.tracking.tracking_store import TrackingError, local_uri
 from stages import record as stage
 
@@ -135,6 +136,22 @@ def test_record_copies_the_run_to_a_server(project, with_model, server, tmp_path
     check_copy(server, project, tmp_path)
     assert sync.send_runs(project, print) == 0
     assert len(runs_of(server)) == 1
+
+
+def test_server_of_mlflow_2_is_named_and_gets_the_run_once_it_is_updated(project, with_model, target, monkeypatch):
+    mlflow_logger.record(with_model, NAME, project)
+
+    def fail(*arguments):  # as a client of MLflow 3 does there
+        message = "API request to endpoint /api/2.0/mlflow/logged-models failed with error code 404 != 200."
+        raise MlflowException(f"{message} Response body: '<!doctype html>\n", ENDPOINT_NOT_FOUND)
+
+    monkeypatch.setattr(MlflowClient, "create_logged_model", fail)
+    lines = []
+    assert sync.send_runs(project, lines.append) == 1
+    assert f"MLflow store {target}: expected a server of MLflow 3, got an older one" in lines[0]
+    monkeypatch.undo()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", target)
+    assert sync.send_runs(project, lines.append) == 0
 
 
 def test_nothing_is_sent_twice(project, gather, target, capsys):
