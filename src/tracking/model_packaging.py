@@ -7,6 +7,7 @@ import ast
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -74,13 +75,14 @@ def log_model(client: MlflowClient, run_id: str, model: ModelRecord) -> str:
     """Log the model to a run; returns the id of the logged model."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        network = shutil.copyfile(model.path, folder / model.path.name)  # a link where DVC's cache is on another disk
         code, settings = folder / "code", folder / "settings.json"
         package = copy_code(model.code, code)
         settings.write_text(json.dumps({"package": package, "service": model.settings}), encoding="utf-8")
         mlflow.pyfunc.save_model(
             str(folder / "model"),
             python_model=str(code / ENTRY.name),
-            artifacts={"network": str(model.path), "code": str(code), "settings": str(settings)},
+            artifacts={"network": str(network), "code": str(code), "settings": str(settings)},
             signature=SIGNATURE,
             input_example=input_example(model.image),
             pip_requirements=requirements(),

@@ -63,8 +63,9 @@ def readable_errors(uri: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error message, without credentials; that of a server may have many."""
-    return redact_credentials((str(error).strip() or type(error).__name__).splitlines()[0])
+    """Return the first line of an error message, and the next after a colon, without credentials; there may be many."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return redact_credentials(" ".join(line.strip() for line in lines[: 1 + lines[0].rstrip().endswith(":")]))
 
 
 @contextlib.contextmanager

@@ -99,6 +99,13 @@ def test_record_copies_the_run_with_all_that_it_holds(project, with_model, targe
     check_copy(target, project, tmp_path)
 
 
+def test_model_that_is_a_link_into_a_cache_on_another_disk_is_recorded(project, with_model, target, tmp_path):
+    cached = (project / "data" / "model.h5").rename(tmp_path / "0123")
+    (project / "data" / "model.h5").symlink_to(cached)
+    stage.record_and_send(with_model, NAME, project)
+    check_copy(target, project, tmp_path)
+
+
 @pytest.fixture
 def server(tmp_path, add_store):
     """The address of an MLflow server; the only one of the tests, as it takes many seconds to start."""

@@ -34,6 +34,11 @@ def test_uri_of_a_store_is_absolute(given, expected, monkeypatch):
     assert tracking_store.tracking_uri(Path("/home/me/project")) == expected
 
 
+def test_error_is_shown_to_its_first_line_that_says_something():
+    said = [tracking_store.first_line(ValueError(text)) for text in ("a\nb", "failures:\n## no space \nb", "a:", "")]
+    assert said == ["a", "failures: ## no space", "a:", "ValueError"]
+
+
 def open_and_close(uri, root):
     with open_store(uri, root):
         pass
