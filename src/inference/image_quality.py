@@ -16,15 +16,22 @@ RED_FRACTION = (0.4, 0.8)  # of the sum of the mean red, green and blue: .45 to 
 BLUE_FRACTION = (0.0, 0.28)  # .03 to .22
 CONTRAST = (0.08, 0.7)  # standard deviation over mean of green: .14 to .55
 MIN_VESSEL_DENSITY = 0.03  # of the map: .073 or more; .047 or more in 17 images of HRF, FIVES and IDRiD
+FLAGS = {  # and what they mean; the last two are of `input_validation`
+    "underexposed": "the field of view is dark",
+    "blurred": "little fine detail",
+    "fov_not_found": "no border is found: the whole image is taken for the field of view",
+    "implausible_map": "hardly any vessel is found",
+    "out_of_distribution": "colour or contrast outside the range of the training images of DRIVE and CHASE_DB1",
+    "several_images": "the file holds several images of full size: the first is predicted",
+    "several_fields_of_view": "such as both eyes side by side: the largest is predicted",
+}
 EDGE_WIDTH = 10  # pixels of a 540-pixel FOV at its edge that sharpness leaves out
 
 
 def quality_flags(image: np.ndarray, fov: np.ndarray, vessel_density: float) -> list[str]:
     """Return the quality flags of an (H, W, 3) uint8 RGB image with its (H, W) bool FOV; none for most images.
 
-    `underexposed`, `blurred`, `fov_not_found` (there is no dark border: the whole image is taken as the field of view),
-    `implausible_map` (the map holds hardly any vessel: `vessel_density`, its fraction of the FOV, is too small) and
-    `out_of_distribution` (colours or contrast outside those of the training images).
+    They are the first five of FLAGS. `vessel_density` is the fraction of the FOV that the map marks as vessels.
     """
     means, deviations = (values[:, 0] for values in cv2.meanStdDev(image, mask=fov.astype(np.uint8)))
     red, green, blue = means

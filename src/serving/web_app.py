@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import cv2
@@ -25,7 +25,8 @@ from starlette.routing import Route
 
 from src.common.command_line import command_parser
 from src.common.probability_levels import to_levels
-from src.data import input_validation
+from src.data import image_opening, input_validation
+from src.inference import image_quality
 from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
 from src.reporting.image_layers import data_uri
 
@@ -100,7 +101,7 @@ def create_app(network: OnnxModel) -> Starlette:
     """Create the application: the page, its assets, and `POST /segment`, which predicts one image at a time."""
     one_at_a_time = threading.Lock()
 
-    def segment(content: bytes, name: str) -> dict[str, str | int | float]:
+    def segment(content: bytes, name: str) -> dict[str, Any]:
         with one_at_a_time:
             return segment_upload(network, content, name)
 
@@ -136,12 +137,19 @@ def render_page(threshold: float) -> str:
     """Render the HTML page for a model with this threshold."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True)
     template = environment.get_template("app.html")
-    return template.render(threshold=threshold, max_file_mib=MAX_FILE_MIB, max_file_bytes=MAX_FILE_MIB * MIB)
+    return template.render(
+        threshold=threshold,
+        max_file_mib=MAX_FILE_MIB,
+        max_file_bytes=MAX_FILE_MIB * MIB,
+        max_megapixels=image_opening.MAX_PIXELS // 10**6,
+        accepted=",".join(["image/*", *image_opening.SUFFIXES]),
+    )
 
 
-def segment_upload(network: OnnxModel, content: bytes, name: str) -> dict[str, str | int | float]:
+def segment_upload(network: OnnxModel, content: bytes, name: str) -> dict[str, Any]:
     """Segment an uploaded image; returns what the page shows.
 
+    `flags` holds the meaning of each quality flag of the image and its map at the model's threshold.
     `image` (JPEG), `maps` (PNG) and `probability` (16-bit PNG) are data URIs. `maps` holds both maps in the 8-bit
     channels that a canvas has: 256 red + green is the probability (65535 is 1), blue the uncertainty (255 is 1).
 
@@ -149,15 +157,18 @@ def segment_upload(network: OnnxModel, content: bytes, name: str) -> dict[str, s
         ValueError: the image is invalid, see `input_validation`; the message begins with `name`.
     """
     begin = time.perf_counter()
-    image, fov, *_ = input_validation.read_fundus(content, name)
+    image, fov, flags, _ = input_validation.read_fundus(content, name)
     prediction = network.predict(image, fov)
     levels = to_levels(prediction.probability)
     uncertainty = np.round(cast(np.ndarray, prediction.uncertainty) * 255.0)  # there is one: flips are on
+    vessels = network.binarize(prediction.probability)
+    flags = (*image_quality.quality_flags(image, fov, float(vessels[fov].mean())), *flags)
     height, width = levels.shape
     return {
         "width": width,
         "height": height,
         "fov_pixels": int(fov.sum()),
+        "flags": {flag: image_quality.FLAGS[flag] for flag in flags},
         "image": _encode(image, "jpeg", cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
         "maps": _encode(np.dstack([levels >> 8, levels & 255, uncertainty]).astype(np.uint8), "png"),
         "probability": _encode(levels, "png"),

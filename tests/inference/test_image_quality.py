@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -66,3 +69,11 @@ def test_image_without_dark_border_is_flagged():
 )
 def test_nearly_empty_map_is_flagged(density, expected):
     assert image_quality.quality_flags(SYNTHETIC[0].image, SYNTHETIC[0].fov, density) == expected
+
+
+def test_every_flag_has_the_meaning_that_the_docs_give_it():
+    table = Path("docs/tutorials/predict-your-images.md").read_text(encoding="utf-8").partition("| flag |")[2]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table.partition("\n\n")[0], re.M))
+    assert rows == image_quality.FLAGS
+    files = Path("docs/reference/files.md").read_text(encoding="utf-8").partition("| `quality` | flags: ")[2]
+    assert re.findall(r"`(\w+)`", files.partition(";")[0]) == list(image_quality.FLAGS)

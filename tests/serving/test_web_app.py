@@ -14,8 +14,8 @@ import uvicorn
 from PIL import Image
 
 from src.common import probability_levels
-from src.data import input_validation
-from src.inference import sliding_window
+from src.data import image_opening, input_validation
+from src.inference import image_quality, sliding_window
 from src.inference.onnx_model import OnnxModel
 from src.serving import web_app
 from src.synthetic import generator
@@ -77,10 +77,23 @@ def test_response_holds_image_and_probability_of_the_network(address, upload, le
     assert np.count_nonzero(levels) <= result["fov_pixels"] < levels.size
 
 
+def test_response_holds_the_quality_flags_of_image_and_file(network, upload):
+    two_pages = io.BytesIO()
+    page = Image.open(io.BytesIO(upload)).point(lambda level: level // 4)
+    page.save(two_pages, "TIFF", save_all=True, append_images=[page])
+    flags = web_app.segment_upload(network, two_pages.getvalue(), NAME)["flags"]
+    assert {"underexposed", "several_images"} <= flags.keys()
+    assert flags.items() <= image_quality.FLAGS.items()
+
+
 def test_response_holds_the_uncertainty(upload):
     rng = np.random.default_rng(1)
     prediction = sliding_window.Prediction(*rng.random((2, 180, 200), np.float32))
-    result = web_app.segment_upload(SimpleNamespace(predict=lambda image, fov: prediction), upload, NAME)
+    network = SimpleNamespace(
+        predict=lambda image, fov: prediction,
+        binarize=lambda probability: probability > 0.5,
+    )
+    result = web_app.segment_upload(network, upload, NAME)
     assert decode(result["maps"])[..., 2] == pytest.approx(255 * prediction.uncertainty, abs=0.51)
 
 
@@ -218,6 +231,22 @@ DROP = """([name, content]) => {
     const target = document.querySelector("#drop");
     target.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
 }"""
+
+
+def test_page_offers_every_readable_suffix(tab, address):
+    tab.goto(address)
+    assert tab.locator("#file").get_attribute("accept").split(",") == ["image/*", *image_opening.SUFFIXES]
+
+
+def test_quality_flags_are_shown_with_their_meaning_until_an_image_has_none(tab, address, upload, monkeypatch):
+    tab.goto(address)
+    dark = cv2.imencode(".png", cv2.imdecode(np.frombuffer(upload, np.uint8), cv2.IMREAD_COLOR) // 4)[1].tobytes()
+    choose(tab, dark, "dark.png")
+    assert f"underexposed: {image_quality.FLAGS['underexposed']}" in tab.get_by_role("note").inner_text()
+    monkeypatch.setattr(image_quality, "quality_flags", lambda *arguments: [])
+    choose(tab, upload)
+    assert tab.locator("#flags").is_hidden()
+    assert tab.locator("#flag-list").inner_text() == ""
 
 
 def test_dropped_image_is_segmented_and_announced_to_a_screen_reader(tab, address, upload):

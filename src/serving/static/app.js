@@ -70,9 +70,21 @@ function show(segmented) {
   find("#size").textContent = `${result.width} × ${result.height}`;
   find("#fov-fraction").textContent = percent(result.fov_pixels / (result.width * result.height));
   find("#seconds").textContent = result.seconds.toFixed(2);
+  showFlags(result.flags);
   find("#result").hidden = false;
   find("#drop").classList.add("used");
   drawLayer();
+}
+
+function showFlags(flags) {
+  const items = Object.entries(flags).map(([flag, meaning]) => {
+    const [item, name] = [document.createElement("li"), document.createElement("code")];
+    name.textContent = flag;
+    item.append(name, `: ${meaning}`);
+    return item;
+  });
+  find("#flag-list").replaceChildren(...items);
+  find("#flags").hidden = !items.length;
 }
 
 const percent = (fraction) => `${(100 * fraction).toFixed(2)} %`;
