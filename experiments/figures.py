@@ -5,6 +5,7 @@ accuracy_vs_time.png, from the training logs in metrics/experiments.
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,9 @@ from src.common.palette import BLUE, GREY, ORANGE, VERMILION
 from src.reporting import figure_style
 
 FIGURES = Path("docs/images")
-DPI = 120
+DPI = 150
+WIDTH = 5.2  # inches: text of 10 points stays legible on a phone
+LABEL_WIDTH = 22  # characters of a line
 TRAINING_COLOURS = {
     label_efficiency.REAL_ONLY: VERMILION,
     label_efficiency.MIXED: ORANGE,
@@ -31,23 +34,23 @@ CURVES = {"drive_16": BLUE, "drive_16_efficientnet": VERMILION}
 def ablation(table: pd.DataFrame) -> Figure:
     """Draw a bar for each part of the generator of synthetic images: change of F1 on real images without it."""
     parts = table[table["removed"] != ablation_synthetic.NOTHING]
-    figure = Figure(figsize=(8, 0.35 * len(parts) + 1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.42 * len(parts) + 0.8), layout="constrained")
     axes = figure.subplots()
     means = parts["f1_difference"]
     errors = [means - parts["f1_difference_low"], parts["f1_difference_high"] - means]
     colours = [GREY if part == ablation_synthetic.OTHER_SEED else BLUE for part in parts["removed"]]
     axes.barh(range(len(parts)), means, xerr=errors, color=colours, capsize=3)
-    axes.set_yticks(range(len(parts)), parts["removed"])
+    axes.set_yticks(range(len(parts)), [textwrap.fill(part, LABEL_WIDTH) for part in parts["removed"]])
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("change of mean F1 on real images\nwithout this part, 95 % interval")
+    axes.set_xlabel("change of mean F1 without\nthis part, 95 % interval")
     return figure
 
 
 @figure_style.figure_style
 def label_efficiency_curves(table: pd.DataFrame, second_observer: float) -> Figure:
     """Draw mean F1 against the number of annotated images for each way of training, with intervals where kept."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axes = figure.subplots()
     trained = table[table["n_training_images"] > 0]
     for name, colour in TRAINING_COLOURS.items():
@@ -64,14 +67,14 @@ def label_efficiency_curves(table: pd.DataFrame, second_observer: float) -> Figu
     axes.set_xticks(ticks, [str(size) for size in ticks])
     axes.minorticks_off()
     axes.set(xlabel="annotated images in training", ylabel="mean F1 in the FOV, threshold 0.5")
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 @figure_style.figure_style
 def accuracy_vs_time(curves: dict[str, pd.DataFrame]) -> Figure:
     """Draw validation F1 against training time, a point an epoch; each curve follows its own learning rate schedule."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axes = figure.subplots()
     experiments = results_tables.load_experiments()
     for name, table in curves.items():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 GENERATED = "<!-- generated"  # how a generated page begins: its text is that of the code
 FENCE = re.compile(r"^ *(```+|~~~+) *(\w*)")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-MARK = re.compile(r"^<!-- not run: (\S.*) -->$")
+MARK = re.compile(r"^<!-- not (?:run|compared): (\S.*) -->$")
 INDENTED = re.compile(r" {4,}\S")  # code, as no list here is nested
 CODE = re.compile(r"(`+)(.+?)\1")
 MAX_WORDS = 29  # of a sentence; aim at 20
@@ -23,7 +23,7 @@ OLD_WORDS = re.compile(
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, first line (from 1) and text, and why it is not run (None: it is)."""
+    """A fenced block: its language, first line (from 1), text, and why it is not run or compared (None: it is)."""
 
     language: str
     line: int
