@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import docs
+from tools import docs, markdown_pages
 
 README = Path("README.md").read_text(encoding="utf-8")
 SET_UP = "python3.11 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && "
@@ -18,6 +18,21 @@ def test_readme_is_read_in_minutes():
 @pytest.mark.parametrize("command", ["dvc repro", "python -m pytest"])
 def test_one_command_does_all_set_up(command):
     assert f"{SET_UP}{command}\n" in README
+
+
+def lines(page: Path, language: str) -> set[str]:
+    """The lines of the blocks of a page that are not marked, without comments."""
+    found = [
+        block.text for block in markdown_pages.fenced_blocks(page) if (block.language, block.reason) == (language, None)
+    ]
+    return {line.partition("  #")[0].rstrip() for text in found for line in text.splitlines()}
+
+
+@pytest.mark.parametrize("language", ["bash", "text"])
+def test_commands_and_their_output_are_those_of_the_tutorials(language):
+    shown = lines(Path("README.md"), language)
+    assert shown
+    assert shown <= {line for page in Path("docs/tutorials").glob("*.md") for line in lines(page, language)}
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:docs|models|examples)/[\w/.-]+\.\w+", README))))

@@ -4,7 +4,7 @@ Printed is each relative link or anchor that leads nowhere, each parameter that 
 block that is neither runnable nor marked, and each sentence that is too long or uses a word that the glossary
 replaces. The exit code is 1 where there is any.
 
-A `bash` block of a page is run by a test, in order, in a clone with tiny settings whose pipeline has run. A block that
+A `bash` block of a tutorial or how-to is run by a test, in order, in a tiny project: see tools.run_guides. A block that
 cannot be run there is marked by a comment in the line before it: `<!-- not run: needs a server -->`.
 """
 

@@ -1,18 +1,17 @@
-"""Run the `bash` blocks of the guides in a tiny project: python -m tools.run_guides [PAGE ...].
+"""Run the `bash` blocks of tutorials and how-tos in a tiny project: python -m tools.run_guides [PAGE ...].
 
-Guides are README, tutorials and how-tos. The tiny project is a copy of this one with few small images and a small
-network, whose pipeline has run and is committed. Each page starts from a copy of it. Its blocks run in order in one
-shell, but for those marked `<!-- not run: reason -->`. Where a `text` block follows in the same section, the output
-has to hold its lines, whatever their numbers. Left out are lines with `...` and, as a whole, blocks marked
-`<!-- not compared: reason -->`.
+The tiny project is a copy of this one with few small images and a small network, whose pipeline has run and is
+committed. Each page starts from a copy of it. Its blocks run in order in one shell, but for those marked
+`<!-- not run: reason -->`. Where a `text` block follows in the same section, the output has to hold its lines, whatever
+their numbers. Left out are lines with `...` and, as a whole, blocks marked `<!-- not compared: reason -->`.
 """
 
 import argparse
+import contextlib
 import itertools
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from robustness import scratch_project
 from tools.markdown_pages import Block, fenced_blocks, prose_lines
 
-PATTERNS = ("README.md", "docs/tutorials/*.md", "docs/how-to/*.md")
-PAGE_SECONDS = 300  # until a page is stopped
+PATTERNS = ("docs/tutorials/*.md", "docs/how-to/*.md")
+PAGE_SECONDS = 420  # until a page is stopped
 TAIL = 40  # lines of output in a message
 TINY: scratch_project.Changes = {
     "train": {"epochs": 1},
@@ -139,13 +140,20 @@ def run_script(script: str, folder: Path, log: Path, seconds: float = PAGE_SECON
         except subprocess.TimeoutExpired:
             reason = f"no end after {seconds:g} seconds"
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            kill_processes(log.parent)
+            process.wait()
     if process.returncode:
         written = log.read_text(encoding="utf-8").splitlines()
         block = next((line[3:] for line in reversed(written) if line.startswith("== ")), str(log))
         raise GuideError("\n".join([f"{block}: {reason}", *written[-TAIL:]]))
+
+
+def kill_processes(folder: Path) -> None:
+    """Kill all processes that work below a folder, such as the workers of DVC's queue."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder.resolve()):
+                process.kill()
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Every `bash` block of README, tutorials and how-tos that is not marked runs in a tiny project."""
+"""Every `bash` block of tutorials and how-tos that is not marked runs in a tiny project."""
 
 import pytest
 
