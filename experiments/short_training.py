@@ -3,6 +3,7 @@
 Intervals of differences are over images, for the networks that were trained: another seed gives other networks.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from src.data import samples
 from src.inference import predict_dataset
@@ -128,7 +130,9 @@ def fit(
         for folder in folders
     ]
     data = parts[0] if len(parts) == 1 else tf.data.Dataset.zip(tuple(parts)).map(_concatenate)
-    network.fit(data, steps_per_epoch=plan.steps, verbose=0, callbacks=list(callbacks))
+    with contextlib.closing(tqdm(total=plan.steps, desc="train", unit="step")) as bar:
+        advance = tf.keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: bar.update())
+        network.fit(data, steps_per_epoch=plan.steps, verbose=0, callbacks=[*callbacks, advance])
     return network, (time.perf_counter() - begin) / 60
 
 
