@@ -18,7 +18,10 @@ from src.inference.sliding_window import InferenceConfig, Prediction, SlidingWin
 DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "compact.onnx"
 KEY = "settings"  # of the metadata
 RENAMED = {"clahe": "clahe_clip_limit", "scales": "tta_scales"}  # in networks packed by earlier versions
-INVALID = (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented)
+INVALID = (
+    *(errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented),
+    UnicodeDecodeError,  # of a message that holds a damaged name
+)
 BATCH_SIZE = 1  # flips at once: more are no faster on a CPU, and take as much more memory
 ERRORS_ONLY = 3  # severity of onnxruntime's log
 
@@ -51,7 +54,7 @@ class OnnxModel:
         content = path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.session = _load_session(content, path, threads)
-        self.settings = _read_settings(self.session.get_modelmeta().custom_metadata_map, path)
+        self.settings = _read_settings(self.session, path)
 
     def predict(self, image: np.ndarray, fov: np.ndarray, tta: bool = True) -> Prediction:
         """Predict probability and uncertainty, each (H, W) float32 in [0, 1], 0 outside the FOV.
@@ -92,11 +95,13 @@ def _load_session(content: bytes, path: Path, threads: int) -> onnxruntime.Infer
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except INVALID as error:
-        raise ValueError(f"{path}: expected an ONNX network, got a file that onnxruntime rejects ({error})") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: expected an ONNX network, got a file that onnxruntime rejects ({reason})") from error
 
 
-def _read_settings(metadata: dict[str, str], path: Path) -> ModelSettings:
+def _read_settings(session: onnxruntime.InferenceSession, path: Path) -> ModelSettings:
     try:
+        metadata = session.get_modelmeta().custom_metadata_map
         values: Any = {
             RENAMED.get(key, key): tuple(value) if isinstance(value, list) else value
             for key, value in atomic_io.parse_json(metadata[KEY], KEY).items()

@@ -86,6 +86,35 @@ def test_file_that_is_no_packed_network_is_named(tmp_path, content, message):
         OnnxModel(path)
 
 
+def convolution(auto_pad: str) -> bytes:
+    """A network of one convolution."""
+    image, maps = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 1, 8, 8]), ("y", None))
+    )
+    weights = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1, 1, 3, 3], [0.0] * 9)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], auto_pad=auto_pad)
+    graph = onnx.helper.make_graph([node], "graph", [image], [maps], [weights])
+    return onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9
+    ).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (convolution("SAME_WRONG"), "Unknown AutoPadType"),  # onnxruntime's message has two lines
+        (convolution("SAME_UPPER").replace(b"Conv", b"C\xc1nv"), "utf-8"),  # its message is no text
+    ],
+)
+def test_damaged_name_in_a_network_is_one_message(tmp_path, content, reason):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"network\.onnx: expected an ONNX network, got .*{reason}.*\)$") as caught:
+        OnnxModel(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_settings_of_another_version_are_named(tmp_path):
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     for settings, cause in (('{"trained_on": [], "size": 3}', "size"), ("[]", "names and values"), ("{", "JSON")):
