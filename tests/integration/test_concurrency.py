@@ -21,6 +21,7 @@ def checkout(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_second_of_two_at_once_is_rejected_and_nothing_is_damaged(checkout):
     processes = [
         subprocess.Popen([*DVC, "repro"], cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -86,6 +86,7 @@ def test_epochs_appear_as_they_come_and_record_completes_that_run(project, train
     assert runs(project)[0].data.metrics["drive.f1"] == 0.8
 
 
+@pytest.mark.slow
 def test_process_beside_a_training_logs_it(project, training, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.chdir(project)

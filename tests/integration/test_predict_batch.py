@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -59,6 +60,7 @@ def test_subfolder_of_an_image_does_not_depend_on_the_other_images():
     assert max(map(len, shards.values())) < 20
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_write_what_one_process_writes(images, packed, tmp_path):
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command(images, packed, tmp_path / "several"), **streams)
@@ -79,32 +81,48 @@ def test_two_workers_of_which_one_is_killed_write_what_one_process_writes(images
     assert maps(tmp_path / "several") == maps(tmp_path / "single")
 
 
-def test_subfolder_that_fails_is_named_and_the_others_are_predicted(images, packed, tmp_path):
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of the scheduler of a cluster with one worker."""
+    with predict_batch.LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as started:
+        yield started.scheduler_address
+
+
+@pytest.fixture
+def predict(images, packed, cluster, capfd) -> Callable[[Path], tuple[int, str, str]]:
+    """A function that predicts the images on the cluster; returns the exit code and what is printed."""
+
+    def predict_to(out: Path) -> tuple[int, str, str]:
+        arguments = [str(images), "--out", str(out), "--model", str(packed), "--cluster", cluster]
+        return predict_batch.main(arguments), *capfd.readouterr()
+
+    return predict_to
+
+
+def test_subfolder_that_fails_is_named_and_the_others_are_predicted(images, predict, tmp_path):
     out = tmp_path / "out"
     folder, files = next(iter(predict_batch.shard_by_hash(sorted(images.resolve().iterdir()), out).items()))
     out.mkdir()
     folder.write_text("a file in its place")
-    first = subprocess.run(command(images, packed, out), capture_output=True, text=True, check=False)
-    assert first.returncode == 1
-    assert f"failed: {folder}: FileExistsError" in first.stderr
-    assert f"{len(files)} in failed subfolders" in first.stdout
+    code, stdout, stderr = predict(out)
+    assert code == 1
+    assert f"failed: {folder}: FileExistsError" in stderr
+    assert f"{len(files)} in failed subfolders" in stdout
     assert len(table(out)) == IMAGES + 1 - len(files)
     failed = pd.read_csv(out / predict_batch.FAILED)
     assert [tuple(row) for row in failed[["folder", "images"]].to_numpy()] == [(folder.name, len(files))]
     folder.unlink()
-    second = subprocess.run(command(images, packed, out), capture_output=True, text=True, check=False)
-    assert second.stdout.startswith(f"{len(files)} predicted, ") or "invalid.jpg" in str(files)
+    _, stdout, _ = predict(out)
+    assert stdout.startswith(f"{len(files)} predicted, ") or "invalid.jpg" in str(files)
     assert len(table(out)) == IMAGES + 1
     assert pd.read_csv(out / predict_batch.FAILED).empty
 
 
-def test_cluster_predicts_and_names_rejected_images(images, packed, tmp_path, capfd):
-    with predict_batch.LocalCluster(
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        options = ["--model", str(packed), "--cluster", cluster.scheduler_address]
-        assert predict_batch.main([str(images), "--out", str(tmp_path / "out"), *options]) == 1
-    stdout, stderr = capfd.readouterr()
+def test_cluster_predicts_and_names_rejected_images(images, predict, tmp_path):
+    code, stdout, stderr = predict(tmp_path / "out")
+    assert code == 1
     assert stdout.startswith(f"{IMAGES} predicted, 0 already done, 1 rejected, 0 in failed subfolders")
     assert stderr.count(f"rejected: {images.resolve() / 'invalid.jpg'}: ") == 1
 

@@ -87,14 +87,8 @@ def undisturbed(tmp_path_factory) -> Results:
     return run_stage(project(tmp_path_factory.mktemp("undisturbed")))
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_stage_ends_with_the_same_bytes(tmp_path, undisturbed, number):
     root = project(tmp_path)
     process = start_stage(root)
@@ -143,6 +137,7 @@ def test_ensemble_of_w_nets_resumes_and_saves_one_output(tmp_path):
     assert model_io.load(roots[0] / "data" / "model" / "model.h5").output_shape == (None, None, None, 1)
 
 
+@pytest.mark.slow
 def test_training_with_other_params_begins_anew(tmp_path):
     root = project(tmp_path)
     start_and_kill_stage(root)
@@ -155,6 +150,7 @@ def test_training_with_other_params_begins_anew(tmp_path):
     assert list(root.glob("checkpoints/*")) == [first]
 
 
+@pytest.mark.slow
 def test_weight_of_thin_vessels_changes_the_network(tmp_path, undisturbed):
     model, table = run_stage(project(tmp_path, thin_vessel_weight=3.0))
     assert model != undisturbed[0]

@@ -5,7 +5,7 @@ from src.models import architectures, model_io, residual_unet
 from src.models.tensorflow_setup import tf
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.float32)
-FILTERS = (4, 8, 8)
+FILTERS = (4, 8)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_residual_unet_starts_from_an_earlier_network(tmp_path):
     assert network.name == "residual_unet"
 
 
-@pytest.mark.parametrize(("filters", "members"), [((4, 8), 1), (FILTERS, 2)])
+@pytest.mark.parametrize(("filters", "members"), [((4, 8, 8), 1), (FILTERS, 2)])
 def test_residual_unet_does_not_start_from_another_network(tmp_path, filters, members):
     other = architectures.ensemble_average(
         [architectures.build("residual_unet", "", None, filters, 64) for _ in range(members)]

@@ -8,7 +8,7 @@ from src.models import architectures, model_io
 from src.models.tensorflow_setup import tf
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.float32)
-FILTERS = (4, 8, 8)
+FILTERS = (4, 8)
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,17 @@ def test_network_of_fixed_size_keeps_it(tmp_path):
     assert shape == ["batch", 96, 96, 3]
 
 
+def test_loaded_network_is_exported_to_the_same_bytes_after_others_were_built(tmp_path):
+    """Keras counts the layers of a process, and names them by it."""
+    model = trained_network(1)
+    model_io.save(model, tmp_path / "model.h5")
+    onnx_export.save(model, tmp_path / "here.onnx")
+    architectures.build("residual_unet", "", None, (4, 8), 32)
+    onnx_export.save(model_io.load(tmp_path / "model.h5"), tmp_path / "there.onnx")
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
+
+
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(tmp_path):
     model = trained_network(1)
     model_io.save(model, tmp_path / "model.h5")

@@ -87,6 +87,7 @@ def fake(tmp_path) -> Path:
     return tmp_path / "fake"
 
 
+@pytest.mark.slow
 def test_import_prints_nothing(project, tmp_path):
     done = import_setup(project, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

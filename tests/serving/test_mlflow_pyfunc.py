@@ -132,6 +132,7 @@ def text(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
+@pytest.mark.slow
 def test_process_without_the_project_and_with_its_own_package_src_predicts_the_same(logged, expected, tmp_path):
     (tmp_path / "src" / "inference").mkdir(parents=True)
     for folder in (tmp_path / "src", tmp_path / "src" / "inference"):
@@ -244,6 +245,7 @@ def test_input_example_is_a_valid_request(logged, model, post):
     assert post(json.loads(described.get_serving_input(str(logged))))[0] == 200
 
 
+@pytest.mark.slow
 def test_process_with_another_keras_gets_an_error_with_the_remedy(logged):
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     command = [

@@ -175,6 +175,7 @@ with strategy.scope():
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_does(tmp_path):
     subprocess.run([sys.executable, "-c", TWO_REPLICAS, str(tmp_path)], check=True, capture_output=True, text=True)
     one, two = read(tmp_path / "one.csv"), read(tmp_path / "two.csv")
