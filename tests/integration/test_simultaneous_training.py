@@ -1,0 +1,117 @@
+"""Stage train in several processes or under DVC: workers, the same training twice, a killed experiment."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.integration.train_stage import (
+    COMMAND,
+    ENVIRONMENT,
+    STREAMS,
+    Results,
+    project,
+    results,
+    run_stage,
+    start_stage,
+    wait_for_checkpoint,
+)
+from tests.training.small_training import free_ports, random_patches, tf_config
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Results:
+    return run_stage(project(tmp_path_factory.mktemp("undisturbed")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alike", [True, False])
+def test_workers_end_with_the_same_files_or_report_that_their_patches_differ(tmp_path, alike):
+    roots, ports = [project(tmp_path / name) for name in ("first", "second")], free_ports(2)
+    if not alike:
+        np.save(roots[1] / "data/augmented/images.npy", random_patches(side=32).images + np.uint8(1))
+    processes = [start_stage(root, TF_CONFIG=tf_config(ports, index)) for index, root in enumerate(roots)]
+    try:
+        stderr = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    if alike:
+        assert [process.returncode for process in processes] == [0, 0], stderr
+        assert results(roots[0]) == results(roots[1])
+    else:
+        assert [process.returncode for process in processes] == [1, 1]
+        assert all("error: TF_CONFIG: expected all 2 workers to have the same patches" in text for text in stderr)
+        assert all(text.splitlines()[-1].endswith("got others at 1") for text in stderr)
+
+
+@pytest.mark.slow
+def test_same_training_at_the_same_time_harms_no_checkpoint_and_both_end_alike(tmp_path, undisturbed):
+    """The first is suspended after an epoch, until the second has ended; then it is killed, and resumed."""
+    first, second = (project(tmp_path / ".dvc/tmp/exps/standalone" / name) for name in ("tmp1", "tmp2"))
+    suspended = start_stage(first)
+    wait_for_checkpoint(tmp_path, suspended)
+    suspended.send_signal(signal.SIGSTOP)
+    checkpoints = list(tmp_path.glob("checkpoints/*/*.npz"))
+    other = start_stage(second)
+    stderr = other.communicate()[1]
+    assert (other.returncode, results(second)) == (0, undisturbed), stderr
+    assert "warning: the same training is running; this one keeps no checkpoints" in stderr
+    assert list(tmp_path.glob("checkpoints/*/*.npz")) == checkpoints
+    suspended.kill()
+    suspended.communicate()
+    resumed = start_stage(first)
+    stderr = resumed.communicate()[1]
+    assert (resumed.returncode, results(first)) == (0, undisturbed), stderr
+    assert " 0/12 [" not in stderr  # steps
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+DVC = [sys.executable, "-m", "dvc"]
+OUTS = ("data/model/model.h5", "metrics/training.csv")
+
+
+def repository(root: Path) -> Path:
+    """A project with stage train alone, committed with its patches, in which DVC can run experiments."""
+    project(root)
+    outs = [{name: {"cache": False}} for name in OUTS]
+    stage = {"cmd": shlex.join(COMMAND), "deps": ["params.yaml"], "outs": outs}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}), encoding="utf-8")
+    (root / ".gitignore").write_text("/checkpoints\n/logs\n", encoding="utf-8")
+    user = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for order in (["git", "init", "-q"], [*DVC, "init", "-q"], ["git", "add", "."], [*user, "commit", "-qm", "begin"]):
+        subprocess.run(order, cwd=root, check=True, capture_output=True)
+    return root
+
+
+def start_experiment(root: Path) -> subprocess.Popen:
+    command = [*DVC, "exp", "run", "--temp"]
+    return subprocess.Popen(command, cwd=root, env=ENVIRONMENT, start_new_session=True, **STREAMS)
+
+
+@pytest.mark.slow
+def test_killed_experiment_ends_with_the_same_bytes(tmp_path, undisturbed):
+    root = repository(tmp_path)
+    process = start_experiment(root)
+    wait_for_checkpoint(root, process)
+    os.killpg(process.pid, signal.SIGKILL)  # DVC, its shell and the stage
+    process.communicate()
+    assert list(root.glob("checkpoints/*/*.npz"))
+    process = start_experiment(root)
+    stderr = process.communicate()[1]
+    assert process.returncode == 0, stderr
+    assert "/12 [" in stderr  # steps
+    assert " 0/12 [" not in stderr
+    git = ["git", "for-each-ref", "--format=%(objectname)", "refs/exps"]
+    (commit, *_) = subprocess.run(git, cwd=root, check=True, capture_output=True, text=True).stdout.split()
+    outs = [
+        subprocess.run(["git", "show", f"{commit}:{name}"], cwd=root, check=True, capture_output=True) for name in OUTS
+    ]
+    assert tuple(done.stdout for done in outs) == undisturbed
+    assert not list(root.glob("checkpoints/*"))
