@@ -206,23 +206,23 @@ def test_prediction_does_not_depend_on_the_file_format(run, tmp_path, suffix):
 
 def test_folder_with_invalid_images_is_resumed_after_a_kill(packed, run, tmp_path):
     images, out = tmp_path / "images", tmp_path / "out"
-    kill_prediction.write_mixed(images, 40, broken=10)
+    kill_prediction.write_mixed(images, 24, broken=6)
     left = kill_prediction.kill_after(inference_latency.predict_command(images, out, packed, "--no-tta"), out, rows=8)
-    assert 8 <= left < 40
+    assert 8 <= left < 24
     code, stdout, stderr = run(images, "--out", out, "--no-tta")
     assert code == 1
-    assert ", 10 rejected" in stdout
-    assert stderr.count("rejected: ") == 10
+    assert ", 6 rejected" in stdout
+    assert stderr.count("rejected: ") == 6
     found = list(rows(out).values())
-    assert len(found) == len({row["id"] for row in found}) == 40
-    assert sum(row["status"] == "done" for row in found) == 30
+    assert len(found) == len({row["id"] for row in found}) == 24
+    assert sum(row["status"] == "done" for row in found) == 18
     for row in found:
         written = [(out / f"{row['id']}_{kind}.png").exists() for kind in image_predictor.MAPS[:3]]
         assert written == [row["status"] == "done"] * 3
         if row["status"] == "rejected":
             assert row["reason"].startswith(f"{row['image']}: ")
             assert Path(row["image"]).name[4] == "_"
-    assert run(images, "--out", out, "--no-tta")[1].startswith("0 predicted, 30 already done, 10 rejected")
+    assert run(images, "--out", out, "--no-tta")[1].startswith("0 predicted, 18 already done, 6 rejected")
 
 
 @pytest.mark.parametrize(

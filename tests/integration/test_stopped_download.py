@@ -11,14 +11,8 @@ from robustness import scratch_project
 LARGE = {"phantom": {"n_train": 6, "n_test": 2, "height": 3000, "width": 3000}}  # ten seconds or more per image
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_download_ends_in_seconds_and_leaves_no_process(tmp_path, number):
     scratch_project.write_params(tmp_path, LARGE)
     command, streams = scratch_project.commands()["download"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
