@@ -78,7 +78,7 @@ def test_invalid_value_is_rejected_with_what_was_expected_and_found(read_value, 
         read_value(value)
 
 
-@pytest.mark.filterwarnings("ignore:'stages.train' found in sys.modules")  # where another test imported it
+@pytest.mark.filterwarnings("ignore:'stages:RuntimeWarning")  # where another test imported it
 @pytest.mark.parametrize("live_logging", ["true", "false"])
 def test_stage_ends_with_that_message(tmp_path, monkeypatch, live_logging):
     (tmp_path / "params.yaml").write_bytes(Path("params.yaml").read_bytes())

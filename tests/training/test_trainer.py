@@ -29,6 +29,13 @@ def fit_small_network(table: Path, schedule: trainer.TrainingSchedule = SCHEDULE
     return model
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> tuple[tf.keras.Model, Path]:
+    """A fitted network and the table of its training."""
+    table = tmp_path_factory.mktemp("fitted") / "t.csv"
+    return fit_small_network(table), table
+
+
 def read(table: Path) -> list[dict[str, float]]:
     with table.open(encoding="utf-8") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
@@ -62,16 +69,16 @@ def test_loss_is_summed_over_the_outputs():
     assert both == pytest.approx(float(loss(target, first)) + float(loss(target, second)), rel=1e-6)
 
 
-def test_same_seed_gives_the_same_weights(tmp_path):
-    one, other = (fit_small_network(tmp_path / "t.csv").get_weights() for _ in range(2))
+def test_same_seed_gives_the_same_weights(tmp_path, fitted):
+    one, other = fitted[0].get_weights(), fit_small_network(tmp_path / "t.csv").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_validation_scores_are_those_of_the_maps_in_the_fov(tmp_path):
-    model, patches = fit_small_network(tmp_path / "t.csv"), random_patches()
+def test_validation_scores_are_those_of_the_maps_in_the_fov(fitted):
+    (model, table), patches = fitted, random_patches()
     predicted = model(patches.images.astype(np.float32)).numpy()[..., 0] > 0.5
     expected = scores(count(patches.truth, predicted, patches.fov))
-    last = read(tmp_path / "t.csv")[-1]
+    last = read(table)[-1]
     for name in ("accuracy", "f1", "mcc", "precision", "recall", "specificity"):
         assert last[f"validation_{name}"] == pytest.approx(expected[name], abs=2e-6)
     assert last["validation_iou"] == pytest.approx(expected["iou_mean"], abs=2e-6)
