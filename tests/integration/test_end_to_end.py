@@ -176,13 +176,6 @@ def test_stages_run_where_no_image_is_held_out(roots):
 
 @pytest.mark.slow
 def test_dvc_runs_all_stages_with_a_backbone_and_has_nothing_left_to_do(tmp_path, add_store):
-    for name in ("src", "stages", "data/folder", ".dvc/plots"):
-        shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "models").mkdir()
-    for name in ("dvc.yaml", "models/synthetic_pretrained.h5"):
-        shutil.copy(name, tmp_path / name)
-    scratch_project.write_params(tmp_path, scratch_project.TINY, BACKBONE)
-    add_store(tmp_path)
     environment = scratch_project.environment(PYTHONPATH=str(tmp_path))
     environment.pop("MLFLOW_TRACKING_URI", None)
 
@@ -194,6 +187,13 @@ def test_dvc_runs_all_stages_with_a_backbone_and_has_nothing_left_to_do(tmp_path
     dvc = sys.executable, "-m", "dvc"
     run("git", "init", "--quiet")
     run(*dvc, "init", "--quiet")
+    for name in ("src", "stages", "data/folder", ".dvc/plots"):
+        shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    (tmp_path / "models").mkdir()
+    for name in ("dvc.yaml", "models/synthetic_pretrained.h5"):
+        shutil.copy(name, tmp_path / name)
+    scratch_project.write_params(tmp_path, scratch_project.TINY, BACKBONE)
+    add_store(tmp_path)
     run(*dvc, "repro")
     assert run(*dvc, "status") == "Data and pipelines are up to date.\n"
     check_scores(tmp_path)
