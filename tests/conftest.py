@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from darkness_network import darkness
 
+from src.common import process_pool
 from src.inference import onnx_model, package_model
 from src.params import Params, load_params
 from src.tracking import run_record
@@ -42,6 +44,13 @@ def git(folder, *arguments):
     """Run git with an identity of its own."""
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def no_workers(monkeypatch) -> None:
+    """Do the work of a pool in this process; `test_process_pool` and the end-to-end runs have real workers."""
+    here = lambda function, jobs, max_workers: contextlib.nullcontext(itertools.starmap(function, jobs))  # noqa: E731
+    monkeypatch.setattr(process_pool, "worker_pool", here)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from src.params import Fold, load_params
 from src.synthetic import generator
 from stages import download as stage
 
+pytestmark = pytest.mark.usefixtures("no_workers")
+
 
 def test_stage_writes_the_audit(tmp_path):
     params = load_params()

@@ -5,6 +5,8 @@ from image_file_builders import TEST, custom_folder, put
 
 from src.data import entries, samples, splits, subset_writer
 
+pytestmark = pytest.mark.usefixtures("no_workers")
+
 
 def as_copy(entry: entries.Entry) -> samples.LabelledImage:
     return entry.load()._replace(id="copy")

@@ -32,13 +32,20 @@ def make_sample(root: Path, dataset: str, id_: str, seed: int, second: bool) -> 
     return samples.Sample(dataset, id_, id_, root / dataset), probability_levels.to_levels(probability)
 
 
-@pytest.fixture
-def evaluation(tmp_path) -> Evaluator:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """The folder of the images of `evaluation`."""
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def evaluation(root) -> Evaluator:
+    """Five images of two sets, scored; no test changes it."""
     result = Evaluator(RULES)
     for number in range(4):
-        sample, levels = make_sample(tmp_path, "drive", f"{number:02d}", number, second=True)
+        sample, levels = make_sample(root, "drive", f"{number:02d}", number, second=True)
         result.add(sample, levels, {"sato": ProbabilityMap(levels // 2, 0.2)})
-    result.add(*make_sample(tmp_path, "hrf", "01_h", 9, second=False), {})
+    result.add(*make_sample(root, "hrf", "01_h", 9, second=False), {})
     return result
 
 
@@ -63,8 +70,8 @@ def test_every_score_is_defined_and_every_definition_is_scored(evaluation):
     assert {found.observer for found in evaluation.scored} <= set(metric_definitions.OBSERVERS)
 
 
-def test_map_is_scored_at_its_own_threshold(evaluation, tmp_path):
-    sample = samples.Sample("drive", "00", "", tmp_path / "drive")
+def test_map_is_scored_at_its_own_threshold(evaluation, root, tmp_path):
+    sample = samples.Sample("drive", "00", "", root / "drive")
     truth, fov = samples.truth(sample), samples.fov(sample)
     _, levels = make_sample(tmp_path / "again", "drive", "00", 0, second=True)
     for observer, vessels in (
@@ -81,8 +88,8 @@ def test_map_is_scored_at_its_own_threshold(evaluation, tmp_path):
 
 @pytest.mark.parametrize("region", ["fov", "full_image"])
 @pytest.mark.parametrize("observer", ["model", "second_observer"])
-def test_pooled_score_is_that_of_all_pixels(evaluation, tmp_path, observer, region):
-    found = [samples.Sample("drive", f"{n:02d}", "", tmp_path / "drive") for n in range(4)]
+def test_pooled_score_is_that_of_all_pixels(evaluation, root, tmp_path, observer, region):
+    found = [samples.Sample("drive", f"{n:02d}", "", root / "drive") for n in range(4)]
     truth, second, fov = (
         np.concatenate([read(sample) for sample in found])
         for read in (samples.truth, samples.second_observer, samples.fov)
