@@ -1,6 +1,6 @@
 """Train on all data sets but one, test on that one: python -m experiments.leave_one_dataset_out SET SET SET ...
 
-SET is a name as in `data.train` (`folder`: the images of data.folder.path). Each recipe of RECIPES trains the compact
+SET is a name as in `data.train` (`folder`: the images of data.folder.path). Each configuration of CONFIGURATIONS trains the compact
 U-Net, from the weights of models/synthetic_pretrained.h5, on the training images of the other sets, equally many
 patches of each in a batch. Some training images of each set are held out: the threshold is that of the best pooled F1
 on them. The test images are all images of the left-out set, or the official test images of DRIVE. All images are
@@ -42,7 +42,7 @@ N_PATCHES = 2400  # augmented patches of each set, at least
 BASELINE = "baseline"
 
 
-class Recipe(NamedTuple):
+class Configuration(NamedTuple):
     """How a network is trained: parameters that differ from params.yaml, crop size, loss, and sizes at test."""
 
     params: dict[str, float]
@@ -68,18 +68,18 @@ WIDE = {
     "patch.context": 2.56,
 }
 SIZES = ("360", "540", "720", "1080", "1440", "540+720", "540+1080", "540+720+1080")
-RECIPES = {
-    BASELINE: Recipe({}, "bce_dice", SIZES),
-    "wide scaling": Recipe(WIDE, "bce_dice", SIZES, 256),
-    "wide scaling, strong intensity changes": Recipe(WIDE | STRONG, "bce_dice", SIZES, 256),
-    "wide scaling, strong intensity changes, BCE": Recipe(WIDE | STRONG, "bce", SIZES, 256),
+CONFIGURATIONS = {
+    BASELINE: Configuration({}, "bce_dice", SIZES),
+    "wide scaling": Configuration(WIDE, "bce_dice", SIZES, 256),
+    "wide scaling, strong intensity changes": Configuration(WIDE | STRONG, "bce_dice", SIZES, 256),
+    "wide scaling, strong intensity changes, BCE": Configuration(WIDE | STRONG, "bce", SIZES, 256),
 }
 COLUMNS = (
-    *("recipe", "left_out", "size", "n_images", "threshold", "f1", "best_threshold", "best_f1", "auc_pr"),
+    *("configuration", "left_out", "size", "n_images", "threshold", "f1", "best_threshold", "best_f1", "auc_pr"),
     *("mean_f1", *difference_columns("f1"), "mean_auc_pr", *difference_columns("auc_pr"), "mean_cldice"),
     *(*difference_columns("cldice"), "training_minutes"),
 )
-SHOWN_SIZE = {BASELINE: "540"}  # of which clDice is computed, and with which other recipes are compared
+SHOWN_SIZE = {BASELINE: "540"}  # of which clDice is computed, and with which other configurations are compared
 DEFAULT_SHOWN_SIZE = "540+720+1080"
 
 
@@ -125,9 +125,13 @@ def prepare(name: str, folder: Path, params: Params) -> None:
     subset_writer.write_subsets(folder, {"test": test})
 
 
-def train(recipe: Recipe, folders: Sequence[Path], plan: TrainingPlan, params: Params, file: Path) -> float:
+def train(
+    configuration: Configuration, folders: Sequence[Path], plan: TrainingPlan, params: Params, file: Path
+) -> float:
     """Train a network on augmented patches of the folders, save it to `file`, and return the minutes it took."""
-    loss = trainer.fov_weighted_loss(losses.get(**params.loss.model_copy(update={"name": recipe.loss}).model_dump()))
+    loss = trainer.fov_weighted_loss(
+        losses.get(**params.loss.model_copy(update={"name": configuration.loss}).model_dump())
+    )
     network, minutes = short_training.fit(partial(compact_unet, params, WEIGHTS), loss, folders, plan)
     model_io.save(model_io.as_float32(network), file)
     return minutes
@@ -217,14 +221,16 @@ def compare(scores: ImageScores, base: ImageScores | None) -> dict[str, float]:
 
 
 def main() -> None:
-    """Write the rows of each recipe and left-out set as they end."""
+    """Write the rows of each configuration and left-out set as they end."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.leave_one_dataset_out",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sets", nargs="+", metavar="SET")
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
+    parser.add_argument(
+        "--configurations", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS), metavar="CONFIGURATION"
+    )
     parser.add_argument("--steps", type=int, default=1000, help="of training (default: 1000)")
     parser.add_argument("--work", type=Path, default=Path("data/leave_one_out"), help="folder of data and networks")
     parser.add_argument("--results", type=Path, default=RESULTS / "leave_one_dataset_out.csv", help="CSV to write")
@@ -236,19 +242,19 @@ def main() -> None:
     tensorflow_setup.set_precision(mixed_precision=not tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()))
     for name in arguments.sets:
         prepare(name, arguments.work / name, params)
-    run_recipes(arguments, params)
+    run_configurations(arguments, params)
 
 
-def run_recipes(arguments: argparse.Namespace, params: Params) -> None:
-    """Train and test each recipe without each set; the baseline goes first."""
+def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
+    """Train and test each configuration without each set; the baseline goes first."""
     writer, bases = ResultWriter(arguments.results, COLUMNS), {}
-    for name in dict.fromkeys([BASELINE, *arguments.recipes]):
-        recipe = RECIPES[name]
-        changed = with_params(params, recipe.params)
-        place = arguments.work / f"recipe_{list(RECIPES).index(name)}"
+    for name in dict.fromkeys([BASELINE, *arguments.configurations]):
+        configuration = CONFIGURATIONS[name]
+        changed = with_params(params, configuration.params)
+        place = arguments.work / f"configuration_{list(CONFIGURATIONS).index(name)}"
         for left_out in arguments.sets:
             others = [other for other in arguments.sets if other != left_out]
-            plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=recipe.crop_size)
+            plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
             file, minutes = place / f"{left_out}.h5", float("nan")
             if not file.exists():
                 for other in others:
@@ -256,13 +262,15 @@ def run_recipes(arguments: argparse.Namespace, params: Params) -> None:
                         short_training.augment_subset(
                             arguments.work / other / "train", place / other, N_PATCHES, changed
                         )
-                minutes = train(recipe, [place / other / "augmented" for other in others], plan, changed, file)
+                minutes = train(configuration, [place / other / "augmented" for other in others], plan, changed, file)
             network = model_io.load(file)
             for columns, scores in test(name, network, arguments.work, left_out, arguments.sets, changed):
                 if columns["size"] == SHOWN_SIZE[BASELINE] and name == BASELINE:
                     bases[left_out] = scores
                 base = None if name == BASELINE else bases[left_out]
-                writer.add(recipe=name, left_out=left_out, training_minutes=minutes, **columns, **compare(scores, base))
+                writer.add(
+                    configuration=name, left_out=left_out, training_minutes=minutes, **columns, **compare(scores, base)
+                )
 
 
 if __name__ == "__main__":
