@@ -23,7 +23,9 @@ from experiments.result_writer import RESULTS, ResultWriter, difference_columns,
 from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference
 from src.common import probability_levels
 from src.data import samples, subset_writer
+from src.data.entries import Entry
 from src.data.samples import Sample
+from src.data.splits import Subsets
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics, structural_metrics, vessel_geometry
@@ -106,12 +108,12 @@ def prepare(name: str, folder: Path, params: Params) -> None:
         return
     data = params.data
 
-    def found(split: str | None, **uses: list[str]) -> list:
+    def find(split: str | None, **uses: list[str]) -> Subsets[Entry]:
         splits = data.splits.model_copy(update={name: split} if split else {})
         chosen = data.model_copy(update={"splits": splits, "train": [], "test": [], **uses})
-        return [entry for part in download.find_entries(name, chosen, params.phantom) for entry in part]
+        return download.find_entries(name, chosen, params.phantom)
 
-    train = found(SPLITS.get(name), train=[name])
+    train = find(SPLITS.get(name), train=[name]).train
     order = np.random.default_rng(SEED).permutation(sorted({entry.group for entry in train}))
     held_out = set(order[:N_VALIDATION])
     parts = {
@@ -120,7 +122,7 @@ def prepare(name: str, folder: Path, params: Params) -> None:
     }
     subset_writer.write_subsets(folder, parts)
     public = hasattr(data.splits, name)
-    test = found(TEST_SPLITS.get(name, "all") if public else None, test=[name])
+    test = find(TEST_SPLITS.get(name, "all") if public else None, test=[name]).test
     subset_writer.write_subsets(folder, {"test": test})
 
 
@@ -196,7 +198,7 @@ def test(
             np.array(centrelines) if size == shown else np.full(len(groups), np.nan),
             groups,
         )
-        columns = {
+        columns: dict[str, str | float] = {
             "size": size,
             "n_images": len(found),
             "threshold": threshold,
@@ -258,7 +260,7 @@ def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
             file, minutes = place / f"{left_out}.h5", float("nan")
             if not file.exists():
                 for other in others:
-                    if not (place / other).is_dir():
+                    if not (place / other / "augmented" / "images.npy").exists():
                         short_training.augment_subset(
                             arguments.work / other / "train", place / other, N_PATCHES, changed
                         )

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from experiments import leave_one_dataset_out as experiment
+from experiments.leave_one_dataset_out import CONFIGURATIONS, SIZES, ImageScores
+from src.data import samples
+from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.params import load_params
+
+pytestmark = pytest.mark.usefixtures("no_workers")
+GROUPS = np.array(["a", "b", "c", "d"])
+
+
+@pytest.fixture
+def params():
+    changes = {"phantom.n_train": 6, "phantom.n_test": 2, "phantom.height": 128, "phantom.width": 128}
+    return experiment.with_params(load_params(), changes)
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_configurations_are_valid(configuration):
+    changed = experiment.with_params(load_params(), configuration.params)
+    for key, value in configuration.params.items():
+        section, name = key.split(".")
+        assert getattr(getattr(changed, section), name) == value
+
+
+def test_unknown_key_is_rejected():
+    with pytest.raises(ValueError, match=r"patch\.sise"):
+        experiment.with_params(load_params(), {"patch.sise": 64})
+
+
+def test_validation_images_are_held_out_of_the_training_images(params, tmp_path):
+    experiment.prepare("phantom", tmp_path, params)
+    parts = [{sample.id for sample in samples.find(tmp_path / part)} for part in ("train", "validation", "test")]
+    assert list(map(len, parts)) == [3, 3, 2]
+    assert not parts[0] & parts[1]
+
+
+def test_prediction_at_two_sizes_is_the_mean_of_both(params, tmp_path):
+    experiment.prepare("phantom", tmp_path, params)
+    sample = samples.find(tmp_path / "test")[0]
+    config = InferenceConfig(tile=256, overlap=32, tta_flips=False, batch_size=1, tta_scales=(1.0,))
+    darker = SlidingWindowPredictor(lambda images: 1 - images[..., :1] / 255, None, config)
+    predictors = dict.fromkeys([size for size in SIZES if "+" not in size], darker)
+    levels = experiment.predict_sizes(predictors, sample, 0.0)
+    assert set(levels) == set(SIZES)
+    mean = (levels["540"].astype(float) + levels["720"]) / 2
+    assert np.abs(levels["540+720"] - mean).max() <= 1
+    assert (levels["540"] != levels["720"]).any()
+
+
+def test_scores_are_compared_image_by_image_with_the_baseline():
+    half, nan = np.full(4, 0.5), np.full(4, np.nan)
+    base = ImageScores(half, half, half, GROUPS)
+    columns = experiment.compare(ImageScores(half + 0.1, half, nan, GROUPS), base)
+    assert columns["mean_f1"] == pytest.approx(0.6)
+    assert columns["f1_difference"] == pytest.approx(0.1)
+    assert "cldice_difference" not in columns
+    assert "f1_difference" not in experiment.compare(base, None)
