@@ -190,7 +190,7 @@ def test_dvc_runs_all_stages_with_a_backbone_and_has_nothing_left_to_do(tmp_path
     for name in ("src", "stages", "data/folder", ".dvc/plots"):
         shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     (tmp_path / "models").mkdir()
-    for name in ("dvc.yaml", "models/synthetic_pretrained.h5"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "models/synthetic_pretrained.h5"):
         shutil.copy(name, tmp_path / name)
     scratch_project.write_params(tmp_path, scratch_project.TINY, BACKBONE)
     add_store(tmp_path)
