@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -78,18 +80,27 @@ def edit_gate(**changes: object) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A git repository whose branch main holds the scores of a real run, to be copied."""
+    folder = tmp_path_factory.mktemp("repository")
+    with contextlib.chdir(folder):
+        git("init", "--quiet", "--initial-branch", "main")
+        for path in gate_inputs.TABLES:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes((KEPT / path.name).read_bytes())
+        Path("params.yaml").write_bytes(PARAMS.read_bytes())
+        write_lock()
+        commit()
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
-    """A git repository whose branch main holds the scores of a real run; DVC is not asked."""
+def project(repository, tmp_path, monkeypatch) -> Path:
+    """A copy of the repository, to work in; DVC is not asked."""
+    shutil.copytree(repository, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline_status, "stale_stages", lambda tree: [])
-    git("init", "--quiet", "--initial-branch", "main")
-    for path in gate_inputs.TABLES:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes((KEPT / path.name).read_bytes())
-    Path("params.yaml").write_bytes(PARAMS.read_bytes())
-    write_lock()
-    commit()
     return tmp_path
 
 

@@ -18,7 +18,7 @@ KEPT = (
     Path(__file__).parents[2] / "metrics" / "experiments" / "drive_20_ensemble"
 )  # two test sets with a second observer
 FILES = (*result_tables.FORMATS, "scores.json", "validation.json")
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CELLS = ("", "nan", "inf", "-1", "1e400", "True", "good", "0x10", "1_0", "\x00", "1.5", "9" * 23, "a\nb", "é")
 VALUES = (None, True, -1, 1.5, 10**400, float("nan"), "good", [], {}, {"fov": 1}, [{}])
 

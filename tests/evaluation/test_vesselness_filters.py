@@ -140,9 +140,14 @@ def test_map_has_the_native_size_and_is_zero_outside_the_fov(name):
         assert not response[~generated.fov].any()
 
 
+@pytest.fixture(scope="module")
+def generated() -> list[generator.SyntheticImage]:
+    """Three images of DRIVE's size."""
+    return [generator.generate(2, number, 584, 565) for number in range(3)]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_vessels_of_synthetic_images_are_found(name):
-    generated = [generator.generate(2, number, 584, 565) for number in range(3)]
+def test_vessels_of_synthetic_images_are_found(name, generated):
     responses = [vessel_map(name, each.image, each.fov, 540, 0.0) for each in generated]
     assert auc(responses, [each.truth for each in generated], [each.fov for each in generated]) > 0.8
 

@@ -152,7 +152,8 @@ def test_ensemble_resumes_with_the_member_that_was_stopped(tmp_path, undisturbed
     assert_same(undisturbed(ensemble_size=2), train(tmp_path, ensemble_size=2))
 
 
-@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_resumes_with_its_loss_scale(tmp_path, policy):
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(policy)
