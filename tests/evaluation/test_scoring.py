@@ -1,6 +1,9 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from src import params
 from src.evaluation.scoring import ImageScores, pooled_loss, threshold_free_scores
 from src.metrics import probability_metrics
 from src.metrics.confusion_matrix import Counts
@@ -8,7 +11,7 @@ from src.models import losses
 from src.models.tensorflow_setup import tf
 
 LOSS = losses.get("focal_dice", 0.25, 2.0, None, 0.7)
-NAMES = ["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal"]
+NAMES = get_args(params.Loss.model_fields["name"].annotation)
 
 
 def random_map(seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

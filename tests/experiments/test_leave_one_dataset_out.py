@@ -26,8 +26,8 @@ def test_configurations_are_valid(configuration):
 
 
 def test_unknown_key_is_rejected():
-    with pytest.raises(ValueError, match=r"patch\.sise"):
-        experiment.with_params(load_params(), {"patch.sise": 64})
+    with pytest.raises(ValueError, match=r"patch\.length"):
+        experiment.with_params(load_params(), {"patch.length": 64})
 
 
 def test_validation_images_are_held_out_of_the_training_images(params, tmp_path):
