@@ -34,7 +34,7 @@ def score_member(member: tf.keras.Model, params: Params) -> dict[str, dict[str, 
     threshold = evaluate.threshold
     if threshold is None:
         validation = predict_dataset.predict_subset(Path("data/raw/validation"), predictor, *size)
-        threshold = probability_metrics.best_threshold(predict_dataset.pool_histogram(validation))
+        threshold = probability_metrics.best_threshold(*predict_dataset.pool_histograms(validation).values())
     pooled: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
     cldice: defaultdict[str, list[float]] = defaultdict(list)
     for sample, prediction in predict_dataset.predict_subset(Path("data/raw/test"), predictor, *size):

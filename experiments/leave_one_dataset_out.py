@@ -2,15 +2,15 @@
 
 SET is a name as in `data.train`. Each of CONFIGURATIONS trains the compact U-Net, from the weights of
 models/synthetic_pretrained.h5, on the training images of the other sets, equally many patches of each in a batch. Some
-training images of each set are held out: the threshold is that of the best pooled F1
-on them. The test images are all images of the left-out set, or the official test images of DRIVE. All images are
-predicted at several sizes, given by the diameter of their field of view; `540+720` is the mean of the predictions at
-two. Scores are in the field of view, at the native size. Data and networks are kept below --work, so that an
-interrupted run goes on where it was.
+training images of each set are held out: the threshold is that of the best mean over the sets of pooled F1 on them. The
+test images are all images of the left-out set, or the official test images of DRIVE. All images are predicted at
+several sizes, given by the diameter of their field of view; `540+720` is the mean of the predictions at two. Scores are
+in the field of view, at the native size. Data and networks are kept below --work, so that an interrupted run goes on
+where it was.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,6 @@ from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics, structural_metrics, vessel_geometry
 from src.metrics.probability_metrics import Histogram
 from src.models import architectures, losses, model_io, tensorflow_setup
-from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
 from src.training import checkpoint_store, trainer
 from stages import download
@@ -41,7 +40,9 @@ SPLITS = {"chase_db1": "20/8"}  # of the training images
 TEST_SPLITS = {"drive": "20/20"}  # of the test images; `all` for the other sets
 N_VALIDATION = 3  # training images of each set that are held out
 N_PATCHES = 1200  # augmented patches of each set, at least
+INFERENCE = InferenceConfig(tile=1600, overlap=128, tta_flips=False, batch_size=1, tta_scales=(1.0,))
 BASELINE = "baseline"
+Predict = Callable[[Sample], dict[str, np.ndarray]]  # an image to its prediction at each size
 
 
 class Configuration(NamedTuple):
@@ -138,12 +139,13 @@ def train(
     return minutes
 
 
-def predict_sizes(predictors: dict[str, SlidingWindowPredictor], sample: Sample, clahe: float) -> dict[str, np.ndarray]:
+def predict_sizes(predictor: SlidingWindowPredictor, clahe: float, sample: Sample) -> dict[str, np.ndarray]:
     """Predict an image at each size of SIZES: probability (H, W) as levels of 16 bits."""
     image, fov = samples.image(sample), samples.fov(sample)
     single = {
         size: segmentation.segment_image(image, fov, predictor, int(size), clahe).probability
-        for size, predictor in predictors.items()
+        for size in SIZES
+        if "+" not in size
     }
     means = {size: np.mean([single[one] for one in size.split("+")], axis=0) for size in SIZES}
     return {size: probability_levels.to_levels(mean) for size, mean in means.items()}
@@ -159,55 +161,48 @@ def cldice(levels: np.ndarray, threshold: float, sample: Sample, params: Params)
     return structural_metrics.cldice(truth, predicted)
 
 
+def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histogram]:
+    """Count the pixels in the FOV of an image predicted at each size."""
+    truth, fov = samples.truth(sample), samples.fov(sample)
+    return {size: probability_metrics.histogram(each, truth, fov) for size, each in levels.items()}
+
+
+def choose_thresholds(predict: Predict, folders: Sequence[Path]) -> dict[str, float]:
+    """Choose the threshold of each size on the validation images of some data sets, one folder each."""
+    pooled = {size: [probability_metrics.EMPTY] * len(folders) for size in SIZES}
+    for number, folder in enumerate(folders):
+        for sample in samples.find(folder):
+            for size, of_image in histograms(sample, predict(sample)).items():
+                pooled[size][number] += of_image
+    return {size: probability_metrics.best_threshold(*of_sets) for size, of_sets in pooled.items()}
+
+
 def test(
-    name: str, network: tf.keras.Model, work: Path, left_out: str, sets: Sequence[str], params: Params
+    predict: Predict, folder: Path, thresholds: dict[str, float], shown: str, params: Params
 ) -> Iterator[tuple[dict[str, str | float], ImageScores]]:
-    """Yield scores of the left-out set at each size: columns of the table, and scores image by image."""
-    forward = architectures.as_numpy_function(network)
-    config = InferenceConfig(tile=1600, overlap=128, tta_flips=False, batch_size=1, tta_scales=(1.0,))
-    singles = [size for size in SIZES if "+" not in size]
-    predictors = dict.fromkeys(singles, SlidingWindowPredictor(forward, None, config))
-    clahe, shown = params.preprocess.clahe_clip_limit, SHOWN_SIZE.get(name, DEFAULT_SHOWN_SIZE)
-
-    def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histogram]:
-        truth, fov = samples.truth(sample), samples.fov(sample)
-        return {size: probability_metrics.histogram(each, truth, fov) for size, each in levels.items()}
-
-    validation = dict.fromkeys(SIZES, probability_metrics.EMPTY)
-    for sample in [
-        sample for other in sets if other != left_out for sample in samples.find(work / other / "validation")
-    ]:
-        of_image = histograms(sample, predict_sizes(predictors, sample, clahe))
-        validation = {size: validation[size] + of_image[size] for size in SIZES}
-    thresholds = {size: probability_metrics.best_threshold(pooled) for size, pooled in validation.items()}
+    """Yield scores of a data set at each size: columns of the table, and scores image by image."""
     images: dict[str, list[Histogram]] = {size: [] for size in SIZES}
-    found, centrelines = samples.find(work / left_out / "test"), []
-    for sample in tqdm(found, f"test {left_out}", unit="image"):
-        levels = predict_sizes(predictors, sample, clahe)
+    found, centrelines = samples.find(folder), []
+    for sample in tqdm(found, f"test {folder.parent.name}", unit="image"):
+        levels = predict(sample)
         centrelines.append(cldice(levels[shown], thresholds[shown], sample, params))
-        for size, one in histograms(sample, levels).items():
-            images[size].append(one)
+        for size, of_image in histograms(sample, levels).items():
+            images[size].append(of_image)
     groups = np.array([sample.group for sample in found])
-    for size in SIZES:
-        results, threshold = short_training.TestResults(images[size], groups), thresholds[size]
-        pooled = results.pooled
-        best = probability_metrics.best_threshold(pooled)
-        scores = ImageScores(
-            results.f1(threshold),
-            results.auc_pr(),
-            np.array(centrelines) if size == shown else np.full(len(groups), np.nan),
-            groups,
-        )
+    for size, threshold in thresholds.items():
+        results = short_training.TestResults(images[size], groups)
+        best = probability_metrics.best_threshold(results.pooled)
+        of_images = np.array(centrelines) if size == shown else np.full(len(groups), np.nan)
         columns: dict[str, str | float] = {
             "size": size,
             "n_images": len(found),
             "threshold": threshold,
-            "f1": probability_metrics.scores_at(pooled, threshold)["f1"],
+            "f1": probability_metrics.scores_at(results.pooled, threshold)["f1"],
             "best_threshold": best,
-            "best_f1": probability_metrics.scores_at(pooled, best)["f1"],
-            "auc_pr": probability_metrics.auc_pr(pooled),
+            "best_f1": probability_metrics.scores_at(results.pooled, best)["f1"],
+            "auc_pr": probability_metrics.auc_pr(results.pooled),
         }
-        yield columns, scores
+        yield columns, ImageScores(results.f1(threshold), results.auc_pr(), of_images, groups)
 
 
 def compare(scores: ImageScores, base: ImageScores | None) -> dict[str, float]:
@@ -265,8 +260,12 @@ def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
                             arguments.work / other / "train", place / other, N_PATCHES, changed
                         )
                 minutes = train(configuration, [place / other / "augmented" for other in others], plan, changed, file)
-            network = model_io.load(file)
-            for columns, scores in test(name, network, arguments.work, left_out, arguments.sets, changed):
+            forward = architectures.as_numpy_function(model_io.load(file))
+            predictor = SlidingWindowPredictor(forward, None, INFERENCE)
+            predict = partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit)
+            thresholds = choose_thresholds(predict, [arguments.work / other / "validation" for other in others])
+            shown = SHOWN_SIZE.get(name, DEFAULT_SHOWN_SIZE)
+            for columns, scores in test(predict, arguments.work / left_out / "test", thresholds, shown, changed):
                 if columns["size"] == SHOWN_SIZE[BASELINE] and name == BASELINE:
                     bases[left_out] = scores
                 base = None if name == BASELINE else bases[left_out]

@@ -145,7 +145,7 @@ def predict(network: tf.keras.Model, root: Path, params: Params, inference: Infe
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(network), None, inference)
     preprocess = params.preprocess
     predicted = predict_dataset.predict_subset(root, predictor, preprocess.fov_diameter, preprocess.clahe_clip_limit)
-    images = [(predict_dataset.pool_histogram([one]), one[0].group) for one in predicted]
+    images = [(predict_dataset.pool_histograms([one])[one[0].dataset], one[0].group) for one in predicted]
     return TestResults([histogram for histogram, _ in images], np.array([group for _, group in images]))
 
 

@@ -36,9 +36,9 @@ def main(
     )
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     size = preprocess.fov_diameter, preprocess.clahe_clip_limit
-    held_out = predict_dataset.pool_histogram(predict_dataset.predict_subset(validation, predictor, *size))
-    threshold = probability_metrics.best_threshold(held_out) if evaluate.threshold is None else evaluate.threshold
-    evaluator.write_validation(metrics, held_out, threshold)
+    held_out = predict_dataset.pool_histograms(predict_dataset.predict_subset(validation, predictor, *size)).values()
+    threshold = probability_metrics.best_threshold(*held_out) if evaluate.threshold is None else evaluate.threshold
+    evaluator.write_validation(metrics, sum(held_out, probability_metrics.EMPTY), threshold)
     rules = evaluator.ScoringRules(
         threshold, losses.get(**loss.model_dump()), evaluate.width_limits, evaluate.bootstrap_resamples, evaluate.seed
     )

@@ -23,10 +23,11 @@ def predict_subset(
         yield sample, segmentation.segment_image(image, fov, predictor, fov_diameter, clahe_clip_limit)
 
 
-def pool_histogram(predicted: Iterable[PredictedSample]) -> probability_metrics.Histogram:
-    """Count all pixels in the FOV of all images, by probability and ground truth."""
-    total = probability_metrics.EMPTY
+def pool_histograms(predicted: Iterable[PredictedSample]) -> dict[str, probability_metrics.Histogram]:
+    """Count all pixels in the FOV of all images of each data set, by probability and ground truth."""
+    pooled: dict[str, probability_metrics.Histogram] = {}
     for sample, prediction in predicted:
         levels = probability_levels.to_levels(prediction.probability)
-        total += probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
-    return total
+        of_image = probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
+        pooled[sample.dataset] = pooled.get(sample.dataset, probability_metrics.EMPTY) + of_image
+    return pooled

@@ -90,18 +90,23 @@ def auc_pr(h: Histogram) -> float:
     return float(np.sum(np.diff(tp) / tp[-1] * precision))
 
 
-def best_threshold(h: Histogram) -> float:
-    """Choose the threshold of highest F1, the lowest of several.
+def best_threshold(*histograms: Histogram) -> float:
+    """Choose the threshold of the highest mean F1 over the histograms, one of each data set; the lowest of several.
 
     Raises:
-        ValueError: there is no vessel.
+        ValueError: there is no vessel in one of them, or there is none.
     """
-    tp, fp = _from_above(h.vessel)[1:], _from_above(h.background)[1:]
-    if not tp[-1]:
+    if not histograms or not all(h.vessel.any() for h in histograms):
         raise ValueError("expected vessel pixels to choose a threshold by, found none")
-    f1 = 2 * tp / (tp[-1] + tp + fp)
+    f1 = np.mean([_f1_above(h) for h in histograms], axis=0)
     lowest_level = LEVELS - 1 - (len(f1) - 1 - int(np.argmax(f1[::-1])))
     return max(lowest_level - 0.5, 0.0) / (LEVELS - 1)
+
+
+def _f1_above(h: Histogram) -> np.ndarray:
+    """Return F1 (LEVELS,) of the pixels from each level on, the highest level first."""
+    tp, fp = _from_above(h.vessel)[1:], _from_above(h.background)[1:]
+    return 2 * tp / (tp[-1] + tp + fp)
 
 
 def curve(h: Histogram, points: int = 200) -> list[dict[str, float]]:

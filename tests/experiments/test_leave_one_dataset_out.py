@@ -42,8 +42,7 @@ def test_prediction_at_two_sizes_is_the_mean_of_both(params, tmp_path):
     sample = samples.find(tmp_path / "test")[0]
     config = InferenceConfig(tile=256, overlap=32, tta_flips=False, batch_size=1, tta_scales=(1.0,))
     darker = SlidingWindowPredictor(lambda images: 1 - images[..., :1] / 255, None, config)
-    predictors = dict.fromkeys([size for size in SIZES if "+" not in size], darker)
-    levels = experiment.predict_sizes(predictors, sample, 0.0)
+    levels = experiment.predict_sizes(darker, 0.0, sample)
     assert set(levels) == set(SIZES)
     mean = (levels["540"].astype(float) + levels["720"]) / 2
     assert np.abs(levels["540+720"] - mean).max() <= 1

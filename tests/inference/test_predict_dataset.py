@@ -42,9 +42,9 @@ def test_predictions_have_the_native_size_and_are_zero_outside_the_fov(root):
 
 
 def test_pooled_histogram_counts_every_pixel_in_the_fov_of_every_image(root):
-    h = predict_dataset.pool_histogram(
-        predict_dataset.predict_subset(root, DarknessPredictor(), fov_diameter=60, clahe_clip_limit=0.0)
-    )
+    found = predict_dataset.predict_subset(root, DarknessPredictor(), fov_diameter=60, clahe_clip_limit=0.0)
+    ((dataset, h),) = predict_dataset.pool_histograms(found).items()
+    assert dataset == samples.find(root)[0].dataset
     assert h.vessel.sum() == 2 * (VESSELS & FOV).sum()
     assert h.background.sum() == 2 * (~VESSELS & FOV).sum()
     assert probability_metrics.auc_roc(h) == 1.0

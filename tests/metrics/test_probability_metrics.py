@@ -65,9 +65,23 @@ def test_best_threshold_is_the_best_of_all(seed):
     assert best == max(every)
 
 
-def test_best_threshold_without_vessels_is_rejected():
+def two_levels(background: float, vessel: float, pixels: int) -> probability_metrics.Histogram:
+    """As many pixels of vessel at one probability as of background at another."""
+    counts = np.zeros((2, probability_metrics.LEVELS), np.int64)
+    counts[0, round(vessel * 65535)] = counts[1, round(background * 65535)] = pixels
+    return probability_metrics.Histogram(*counts)
+
+
+def test_best_threshold_of_several_data_sets_weights_them_equally():
+    small, large = two_levels(0.3, 0.4, 1), two_levels(0.6, 0.8, 50)
+    assert 0.3 <= probability_metrics.best_threshold(small, large) < 0.4
+    assert 0.6 <= probability_metrics.best_threshold(small + large) < 0.8
+
+
+@pytest.mark.parametrize("histograms", [(), (probability_metrics.EMPTY,)])
+def test_best_threshold_without_vessels_is_rejected(histograms):
     with pytest.raises(ValueError, match="found none"):
-        probability_metrics.best_threshold(probability_metrics.EMPTY)
+        probability_metrics.best_threshold(*histograms)
 
 
 def test_pixels_outside_the_region_never_count():
