@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ COMMANDS = {
 }
 HELP = {"-h", "--help"}
 INVALID = 2
+CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,5 +68,27 @@ def _help() -> str:
     ).format_help()
 
 
+def run() -> int:
+    """Run the command of this process; ends quietly where the reader of its output, such as `head`, is gone."""
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if _stdout_is_open():
+            raise  # another pipe broke
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at exit
+        return CLOSED_PIPE
+
+
+def _stdout_is_open() -> bool:
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return False
+    return True
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

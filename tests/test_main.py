@@ -90,6 +90,30 @@ def test_command_that_needs_the_project_names_its_folder_elsewhere(name, tmp_pat
     assert f"python -m src {name}: expected to run in the project folder {ROOT}" in capsys.readouterr().err
 
 
+RUNS = [str(ROOT / "metrics" / "experiments" / name) for name in ("drive_16", "multi_scale")]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["compare", *RUNS, "--resamples", "100"]])
+def test_closed_pipe_ends_a_command_quietly(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        command, env = [sys.executable, "-m", "src", *arguments], os.environ | {"PYTHONUNBUFFERED": ""}
+        ended = subprocess.run(
+            command, cwd=ROOT, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (commands.CLOSED_PIPE, "")
+
+
+def test_other_broken_pipe_is_not_hidden(monkeypatch):
+    def send_to_a_process_that_is_gone() -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(commands, "main", send_to_a_process_that_is_gone)
+    with pytest.raises(BrokenPipeError):
+        commands.run()
+
+
 def test_predict_runs_in_any_folder(packed, tmp_path):
     ended = run("predict", "none.png", "--out", "out", "--model", str(packed), cwd=tmp_path)
     assert (ended.returncode, "none.png: expected a file" in ended.stderr) == (2, True)

@@ -7,11 +7,11 @@ from src.evaluation.gate_verdict import FAIL, POOLED, GateResult
 from src.evaluation.paired_scores import undefined_as_none
 from src.metrics import metric_definitions
 
-HEAD = ("test set", "score", "before", "after", "difference", "95 % interval", "verdict")
+HEAD = ("test set", "score", "before", "after", "difference", "95 % interval", "tolerance", "verdict")
 
 
 def as_markdown(result: GateResult, before: str, after: str) -> str:
-    """Render the verdict as Markdown: a table of scores, the other reasons, pass or fail.
+    """Render the verdict as Markdown: a table of scores, the other reasons, notes, pass or fail.
 
     Args:
         result: the verdict.
@@ -21,13 +21,15 @@ def as_markdown(result: GateResult, before: str, after: str) -> str:
     cells = (
         [
             f"`{row.dataset}`", _label(row.score), number(row.before), number(row.after),
-            number(row.difference, sign=True), interval(row.low, row.high, sign=True), row.verdict,
+            number(row.difference, sign=True), interval(row.low, row.high, sign=True), f"{row.tolerance:g}",
+            row.verdict,
         ]
         for row in result.rows
     )  # fmt: skip
     parts = [f"## Regression gate: {after} against {before}", table(HEAD, cells)]
-    if result.reasons:
-        parts.append("\n".join(f"- {FAIL}{reason}" for reason in result.reasons))
+    lines = [f"- {FAIL}{reason}" for reason in result.reasons] + [f"- note: {note}" for note in result.notes]
+    if lines:
+        parts.append("\n".join(lines))
     return "\n\n".join([*parts, f"**{'Fail' if result.failed else 'Pass'}**"])
 
 
@@ -38,6 +40,7 @@ def as_json(result: GateResult, before: str, after: str) -> str:
         "before": before,
         "after": after,
         "reasons": result.reasons,
+        "notes": result.notes,
         "scores": [undefined_as_none(row._asdict()) for row in result.rows],
     }
     return json.dumps(content, indent=2) + "\n"

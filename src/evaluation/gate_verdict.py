@@ -20,7 +20,7 @@ ROUNDING = 1e-9  # of differences between numbers of six digits
 
 
 class GateRow(NamedTuple):
-    """A gated score of a test set, the difference after - before with its interval (NaN: none), and the verdict."""
+    """A gated score of a test set: difference after - before, its interval (NaN: none), the tolerance, the verdict."""
 
     dataset: str
     score: str
@@ -29,6 +29,7 @@ class GateRow(NamedTuple):
     difference: float
     low: float
     high: float
+    tolerance: float
     verdict: str
 
     @property
@@ -38,10 +39,11 @@ class GateRow(NamedTuple):
 
 
 class GateResult(NamedTuple):
-    """The verdict on every score, and the reasons to fail that are not of one score."""
+    """The verdict on every score, the reasons to fail that are not of one score, and notes that fail nothing."""
 
     rows: list[GateRow]
     reasons: list[str]
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -123,7 +125,7 @@ def _judge_mean(dataset: str, score: str, old: pd.DataFrame, new: pd.DataFrame, 
     else:
         lower = metric_definitions.SCORES[score].lower_is_better
         verdict = judge(*means, (low, high), gate.tolerances[score], lower)
-    return GateRow(dataset, score, *means, mean, low, high, verdict)
+    return GateRow(dataset, score, *means, mean, low, high, gate.tolerances[score], verdict)
 
 
 def _judge_pooled(dataset: str, score: str, before: CommittedRun, after: CommittedRun, gate: RegressionGate) -> GateRow:
@@ -134,7 +136,7 @@ def _judge_pooled(dataset: str, score: str, before: CommittedRun, after: Committ
     lower = metric_definitions.SCORES[name].lower_is_better
     verdict = judge(earlier, later, none, gate.tolerances[score], lower)
     verdict = f"{FAIL}missing" if new is None else verdict
-    return GateRow(dataset, score, earlier, later, later - earlier, *none, verdict)
+    return GateRow(dataset, score, earlier, later, later - earlier, *none, gate.tolerances[score], verdict)
 
 
 def _changed_rules(before: CommittedRun, after: CommittedRun, same_sets: bool) -> list[str]:

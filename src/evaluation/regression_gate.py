@@ -3,8 +3,10 @@
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import yaml
 
 from src.common import atomic_io
 from src.common.command_line import command_parser
@@ -12,14 +14,15 @@ from src.evaluation import gate_report, gate_verdict, git_revisions, pipeline_st
 from src.evaluation.gate_inputs import TABLES, read_run
 from src.evaluation.gate_verdict import GateResult
 from src.evaluation.git_revisions import FileTree
-from src.params import RegressionGate, load_regression_gate
+from src.params import Gate, RegressionGate, load_regression_gate
 
 DESCRIPTION = """
 Compare the committed scores of two revisions image by image, and fail when a gated score became worse.
 
 A score fails where it is worse by more than its tolerance and the 95 % interval of the paired difference excludes 0.
-Scores, tolerances and region are section `regression_gate` of params.yaml. Tables are read from git: nothing runs
-again, and neither data nor DVC's cache is needed. The verdict is printed as Markdown.
+Scores, tolerances and region are section `regression_gate` of params.yaml in the working tree, also with --of. A note
+names what differs there from the earlier side. Tables are read from git: nothing runs again, and neither data nor DVC's
+cache is needed. The verdict is printed as Markdown.
 """
 EXIT_CODES = {
     0: "no gated score is worse, and all are there",
@@ -47,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict to this file, too, as JSON")
     given = parser.parse_args(arguments)
     try:
-        gate = scale_tolerances(load_regression_gate(), given.tolerance_factor)
+        gate = load_regression_gate()
         against = git_revisions.find_tree(given.against)
         tree = git_revisions.WORKING if given.of is None else git_revisions.find_tree(given.of)
-        result = check(tree, against, gate)
+        result = check(tree, against, scale_tolerances(gate, given.tolerance_factor))
+        result = result._replace(notes=changed_gate(gate, against))
         if given.json is not None:
             atomic_io.write_text(given.json, gate_report.as_json(result, against.name, tree.name))
     except (ValueError, OSError) as error:
@@ -77,13 +81,58 @@ def check(tree: FileTree, against: FileTree, gate: RegressionGate) -> GateResult
     reasons = pipeline_status.changed_since_lock(tree, after.lock, TABLES)
     stale = pipeline_status.stale_stages(tree)
     if stale:
-        reasons.append(f"{tree.name}: expected scores of its code and parameters, got stale stages {', '.join(stale)}")
+        expected = f"{tree.name}: expected scores of its code and parameters"
+        reasons.append(f"{expected}, got stale stages {', '.join(stale)}{_stale_before(against, stale)}")
     return result._replace(reasons=reasons + result.reasons)
+
+
+def changed_gate(gate: RegressionGate, against: FileTree) -> tuple[str, ...]:
+    """Return a note that names what of `gate` differs from the params.yaml of `against`; none where nothing does."""
+    try:
+        earlier = Gate.model_validate(yaml.safe_load(against.text(Path(pipeline_status.PARAMS)))).regression_gate
+    except (ValueError, yaml.YAMLError):
+        return (f"{against.name} has no section `regression_gate` of this version: its tolerances are not compared",)
+    return tuple(
+        f"{part} from {against.name}: {'; '.join(changes)}"
+        for part, changes in (
+            ("tolerances differ", _changes(earlier.tolerances, gate.tolerances)),
+            ("regression_gate differs", _changes(_others(earlier), _others(gate))),
+        )
+        if changes
+    )
 
 
 def scale_tolerances(gate: RegressionGate, factor: float) -> RegressionGate:
     """Multiply every tolerance of the gate by `factor`."""
     return gate.model_copy(update={"tolerances": {score: factor * most for score, most in gate.tolerances.items()}})
+
+
+def _stale_before(against: FileTree, stale: list[str]) -> str:
+    """Return the end of the message on stale stages: which of them are stale on the earlier side, too."""
+    try:
+        earlier = pipeline_status.stale_stages(against)
+    except ValueError:  # of an earlier version, say: DVC cannot tell
+        return ""
+    both = [stage for stage in stale if stage in earlier]
+    if not both:
+        return ""
+    return f"; {against.name} is stale in {'the same stages' if both == stale else ', '.join(both)}, too"
+
+
+def _others(gate: RegressionGate) -> dict[str, object]:
+    """Return the keys of the section beside the tolerances."""
+    return gate.model_dump(exclude={"tolerances"})
+
+
+def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Say what changed between two mappings.
+
+    >>> _changes({"f1": 0.005, "mcc": 0.005}, {"f1": 0.025, "auc_pr": 0.01})
+    ['f1 0.005 -> 0.025', 'mcc removed', 'auc_pr 0.01 added']
+    """
+    shared = [f"{key} {before[key]} -> {after[key]}" for key in before if key in after and before[key] != after[key]]
+    removed = [f"{key} removed" for key in before if key not in after]
+    return shared + removed + [f"{key} {after[key]} added" for key in after if key not in before]
 
 
 def _factor(text: str) -> float:

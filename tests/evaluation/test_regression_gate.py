@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -112,6 +113,18 @@ def gate(project, capsys) -> Callable[..., tuple[int, str, str]]:
         return code, printed.out, printed.err
 
     return run
+
+
+def stale_stages(after: list[str], before: list[str] | ValueError) -> Callable[[git_revisions.FileTree], list[str]]:
+    """What replaces DVC's answer for the working tree, and for the earlier side."""
+
+    def find(tree: git_revisions.FileTree) -> list[str]:
+        found = after if tree == git_revisions.WORKING else before
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    return find
 
 
 def failures(table: str) -> dict[tuple[str, str], str]:
@@ -302,7 +315,7 @@ def test_score_and_test_set_that_were_not_there_before_are_new(gate):
     change(lambda table: pd.concat([table, table[table["dataset"] == "drive"].replace(stare)]).assign(cldice=0.8))
     code, out, _ = gate()
     assert code == 0
-    assert "| `drive` | clDice | - | 0.8000 | - | - | new |" in out
+    assert "| `drive` | clDice | - | 0.8000 | - | - | 0.02 | new |" in out
     assert len([line for line in out.splitlines() if line.startswith("| `stare` |") and "| new |" in line]) == len(
         GATED
     )
@@ -313,7 +326,7 @@ def test_score_that_neither_side_has_of_a_test_set_is_undefined(gate):
     commit()
     code, out, _ = gate()
     assert code == 0
-    assert "| `drive` | clDice | - | - | - | - | undefined |" in out
+    assert "| `drive` | clDice | - | - | - | - | 0.02 | undefined |" in out
 
 
 def test_metrics_that_were_edited_by_hand_fail(gate):
@@ -325,12 +338,66 @@ def test_metrics_that_were_edited_by_hand_fail(gate):
 
 
 def test_stale_stages_are_named(gate, monkeypatch):
-    monkeypatch.setattr(pipeline_status, "stale_stages", lambda tree: ["evaluate", "plot"])
+    monkeypatch.setattr(pipeline_status, "stale_stages", stale_stages(after=["evaluate", "plot"], before=[]))
     code, out, _ = gate()
     assert code == 1
     assert (
         "- fail: the working tree: expected scores of its code and parameters, got stale stages evaluate, plot\n" in out
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        (["evaluate", "plot"], "; main is stale in the same stages, too"),
+        (["train", "plot"], "; main is stale in plot, too"),
+        (["train"], ""),
+        (ValueError("DVC cannot tell"), ""),
+    ],
+)
+def test_stages_that_were_stale_before_are_named(gate, monkeypatch, before, end):
+    monkeypatch.setattr(pipeline_status, "stale_stages", stale_stages(after=["evaluate", "plot"], before=before))
+    code, out, _ = gate()
+    assert code == 1
+    assert f"got stale stages evaluate, plot{end}\n" in out
+
+
+def notes(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith("- note: ")]
+
+
+def test_tolerances_are_shown_and_what_differs_from_the_earlier_side_is_named(gate):
+    edit_gate(tolerances={"f1": 0.025, "auc_pr": 0.005, "recall": 0.01})
+    add(f1=-0.01)
+    removed = "; ".join(f"{score} removed" for score in GATED if score not in ("f1", "auc_pr"))
+    code, out, _ = gate()
+    assert code == 0
+    assert re.search(r"\| `drive` \| F1 \(Dice\) \|.* \| 0.025 \| pass \|", out)
+    assert notes(out) == [f"- note: tolerances differ from main: f1 0.005 -> 0.025; {removed}; recall 0.01 added"]
+
+
+def test_tolerance_factor_is_in_the_column_and_is_no_difference(gate):
+    code, out, _ = gate("--tolerance-factor", "3")
+    assert code == 0
+    assert re.search(r"\| `drive` \| F1 \(Dice\) \|.* \| 0.015 \| pass \|", out)
+    assert notes(out) == []
+
+
+def test_other_settings_that_differ_from_the_earlier_side_are_named(gate):
+    edit_gate(bootstrap_resamples=200)
+    assert notes(gate()[1]) == ["- note: regression_gate differs from main: bootstrap_resamples 5000 -> 200"]
+
+
+@pytest.mark.parametrize("content", ["regression: {}\n", "- [\n"])
+def test_earlier_side_without_such_a_section_is_named(gate, content):
+    Path("params.yaml").write_text(content, encoding="utf-8")
+    commit()
+    Path("params.yaml").write_bytes(PARAMS.read_bytes())
+    code, out, _ = gate()
+    assert code == 0
+    assert notes(out) == [
+        "- note: main has no section `regression_gate` of this version: its tolerances are not compared"
+    ]
 
 
 def write(path: str, content: str) -> Callable[[], None]:
@@ -412,16 +479,22 @@ def test_no_repository_is_unusable(tmp_path, monkeypatch, capsys):
 
 
 def test_markdown_has_a_row_for_each_test_set_and_score():
-    row = gate_verdict.GateRow("drive", "f1", 0.82, 0.81, -0.01, -0.0123, -0.0081, "fail: worse by more than 0.005")
-    pooled = gate_verdict.GateRow("drive", "pooled_f1", 0.83, 0.83, 0.0, np.nan, np.nan, "pass")
-    text = gate_report.as_markdown(gate_verdict.GateResult([row, pooled], ["drive: a reason"]), "`main`", "`HEAD`")
+    row = gate_verdict.GateRow(
+        "drive", "f1", 0.82, 0.81, -0.01, -0.0123, -0.0081, 0.005, "fail: worse by more than 0.005"
+    )
+    pooled = gate_verdict.GateRow("drive", "pooled_f1", 0.83, 0.83, 0.0, np.nan, np.nan, 0.01, "pass")
+    text = gate_report.as_markdown(
+        gate_verdict.GateResult([row, pooled], ["drive: a reason"], ("a note",)), "`main`", "`HEAD`"
+    )
     assert text == (
         "## Regression gate: `HEAD` against `main`\n\n"
-        "| test set | score | before | after | difference | 95 % interval | verdict |\n"
-        "| --- | --- | --- | --- | --- | --- | --- |\n"
-        "| `drive` | F1 (Dice) | 0.8200 | 0.8100 | -0.0100 | -0.0123 to -0.0081 | fail: worse by more than 0.005 |\n"
-        "| `drive` | F1 (Dice), pooled | 0.8300 | 0.8300 | +0.0000 | - | pass |\n\n"
-        "- fail: drive: a reason\n\n"
+        "| test set | score | before | after | difference | 95 % interval | tolerance | verdict |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| `drive` | F1 (Dice) | 0.8200 | 0.8100 | -0.0100 | -0.0123 to -0.0081 | 0.005 "
+        "| fail: worse by more than 0.005 |\n"
+        "| `drive` | F1 (Dice), pooled | 0.8300 | 0.8300 | +0.0000 | - | 0.01 | pass |\n\n"
+        "- fail: drive: a reason\n"
+        "- note: a note\n\n"
         "**Fail**"
     )
 
