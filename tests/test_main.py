@@ -90,6 +90,11 @@ def test_command_that_needs_the_project_names_its_folder_elsewhere(name, tmp_pat
     assert f"python -m src {name}: expected to run in the project folder {ROOT}" in capsys.readouterr().err
 
 
+def test_predict_runs_in_any_folder(packed, tmp_path):
+    ended = run("predict", "none.png", "--out", "out", "--model", str(packed), cwd=tmp_path)
+    assert (ended.returncode, "none.png: expected a file" in ended.stderr) == (2, True)
+
+
 RUNS = [str(ROOT / "metrics" / "experiments" / name) for name in ("drive_16", "multi_scale")]
 
 
@@ -112,8 +117,3 @@ def test_other_broken_pipe_is_not_hidden(monkeypatch):
     monkeypatch.setattr(commands, "main", send_to_a_process_that_is_gone)
     with pytest.raises(BrokenPipeError):
         commands.run()
-
-
-def test_predict_runs_in_any_folder(packed, tmp_path):
-    ended = run("predict", "none.png", "--out", "out", "--model", str(packed), cwd=tmp_path)
-    assert (ended.returncode, "none.png: expected a file" in ended.stderr) == (2, True)
