@@ -81,8 +81,8 @@ def check(tree: FileTree, against: FileTree, gate: RegressionGate) -> GateResult
     reasons = pipeline_status.changed_since_lock(tree, after.lock, TABLES)
     stale = pipeline_status.stale_stages(tree)
     if stale:
-        expected = f"{tree.name}: expected scores of its code and parameters"
-        reasons.append(f"{expected}, got stale stages {', '.join(stale)}{_stale_before(against, stale)}")
+        found = f"expected scores of its code and parameters, got stale stages {', '.join(stale)}"
+        reasons.append(f"{tree.name}: {found}{_stale_before(against, stale)}")
     return result._replace(reasons=reasons + result.reasons)
 
 
