@@ -52,7 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"expected to run in the project folder {PROJECT}, got {Path.cwd()}"
         print(f"error: {PROGRAM} {name}: {place}", file=sys.stderr)
         return INVALID
-    return importlib.import_module(command.module).main(rest)
+    try:
+        return importlib.import_module(command.module).main(rest)
+    except ModuleNotFoundError as error:
+        package = (error.name or "src").partition(".")[0]
+        if package == "src":  # a defect of the project
+            raise
+        requirements = "requirements/predict.txt" if name == "predict" else "requirements.txt"
+        install = f"this command needs the package {package}: pip install -r {requirements}"
+        print(f"error: {PROGRAM} {name}: {install}", file=sys.stderr)
+        return INVALID
 
 
 def _help() -> str:

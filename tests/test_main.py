@@ -90,6 +90,34 @@ def test_command_that_needs_the_project_names_its_folder_elsewhere(name, tmp_pat
     assert f"python -m src {name}: expected to run in the project folder {ROOT}" in capsys.readouterr().err
 
 
+def hide(monkeypatch, package: str, module: str) -> None:
+    """Import the module of a command anew, without a package, as where it is not installed."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "requirements"),
+    [
+        ("app", "jinja2", "requirements.txt"),
+        ("predict-batch", "dask", "requirements.txt"),
+        ("package", "onnx", "requirements.txt"),
+        ("predict", "filelock", "requirements/predict.txt"),
+    ],
+)
+def test_missing_package_is_named_with_its_remedy(name, package, requirements, monkeypatch, capsys):
+    hide(monkeypatch, package, commands.COMMANDS[name].module)
+    assert commands.main([name, "--help"]) == 2
+    message = f"this command needs the package {package}: pip install -r {requirements}"
+    assert capsys.readouterr().err == f"error: python -m src {name}: {message}\n"
+
+
+def test_missing_module_of_the_project_is_a_defect(monkeypatch):
+    hide(monkeypatch, "src.reporting.image_layers", "src.serving.web_app")
+    with pytest.raises(ModuleNotFoundError, match=r"src\.reporting"):
+        commands.main(["app", "--help"])
+
+
 def test_predict_runs_in_any_folder(packed, tmp_path):
     ended = run("predict", "none.png", "--out", "out", "--model", str(packed), cwd=tmp_path)
     assert (ended.returncode, "none.png: expected a file" in ended.stderr) == (2, True)

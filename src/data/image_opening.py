@@ -156,7 +156,7 @@ def _deep_png(content: bytes, name: str) -> np.ndarray:
     with _decoding_errors(name):
         levels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if levels is None or levels.dtype != np.uint16 or levels.ndim != 3:
-        raise ValueError(f"{name}: expected a whole image, got a 16-bit PNG that cannot be decoded")
+        raise ValueError(f"{name}: expected an image file, got a 16-bit PNG that cannot be decoded")
     has_alpha = content[PNG_COLOUR] != 2 and levels.shape[2] == 4
     return levels[..., [2, 1, 0, 3] if has_alpha else [2, 1, 0]]
 
@@ -203,4 +203,4 @@ def _decoding_errors(name: str) -> Iterator[None]:
             raise ValueError(f"{name}: {error}") from error
         unknown = isinstance(error, UnidentifiedImageError)
         reason = f"none of {', '.join(FORMATS)}" if unknown else " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{name}: expected a whole image, got one that cannot be decoded ({reason})") from error
+        raise ValueError(f"{name}: expected an image file, got one that cannot be decoded ({reason})") from error

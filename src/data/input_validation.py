@@ -95,7 +95,7 @@ def _check_fundus(image: np.ndarray, fov: np.ndarray, name: str) -> None:
     inside = image[fov]
     deviation = float(inside[:, 1].std())
     if deviation < MIN_DEVIATION:
-        raise ValueError(f"{name}: expected a fundus image, got an image of a single colour")
+        raise ValueError(f"{name}: expected a fundus image, got one of a single colour or almost black")
     red, _, blue = inside.mean(axis=0)
     if blue > MAX_BLUE_TO_RED * red:
         expected = "expected a fundus image, more red than blue"

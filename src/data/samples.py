@@ -19,7 +19,7 @@ from src.common import atomic_io, probability_levels
 TABLE = "samples.csv"
 COLUMNS = ("dataset", "id", "group")
 PNG_BYTES = 1.5  # per pixel, of an image with its annotations or of a probability map; DRIVE and phantoms: 1.0 to 1.3
-UNDECODABLE = "expected a whole image, got one that cannot be decoded"
+UNDECODABLE = "expected an image file, got one that cannot be decoded"
 
 
 class LabelledImage(NamedTuple):

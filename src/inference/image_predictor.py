@@ -12,6 +12,7 @@ from src.data import input_validation, samples
 from src.data.dicom import Acquisition
 from src.inference import image_quality, vascular_biomarkers
 from src.inference.onnx_model import OnnxModel
+from src.metrics import vessel_geometry
 
 COLUMNS = (
     *(
@@ -22,6 +23,7 @@ COLUMNS = (
         "width",
         "height",
         *Acquisition._fields,
+        "fov_diameter",
         *vascular_biomarkers.NAMES,
         "quality",
     ),
@@ -102,6 +104,7 @@ class ImagePredictor:
             "status": DONE,
             "width": str(image.shape[1]),
             "height": str(image.shape[0]),
+            "fov_diameter": str(vessel_geometry.fov_diameter(fov)),
             "quality": " ".join([*image_quality.quality_flags(image, fov, biomarkers["vessel_density"]), *flags]),
         }
         numbers = {name: format_number(value) for name, value in biomarkers.items()}

@@ -2,11 +2,11 @@
 
 import glob
 import hashlib
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from src.data import image_opening
@@ -14,6 +14,7 @@ from src.data.image_files import is_leftover
 from src.data.image_opening import SUFFIXES
 
 HASH_DIGITS = 8  # of the hash that tells files of equal names apart
+NAMED = 3  # other files that a message names
 
 
 class InputFiles(NamedTuple):
@@ -21,22 +22,24 @@ class InputFiles(NamedTuple):
 
     Attributes:
         images: resolved paths, each once, sorted.
-        other: number of the other files in folders by suffix, `no suffix` without one.
+        other: the other files in folders.
         hidden: number of hidden files and folders, and of leftovers of systems, which are not looked into.
     """
 
     images: list[Path]
-    other: Mapping[str, int] = MappingProxyType({})
+    other: Sequence[Path] = ()
     hidden: int = 0
 
     def messages(self) -> list[str]:
         """Say what was not read; nothing for most folders."""
+        named = ", ".join([*map(str, self.other[:NAMED]), *(["..."] if len(self.other) > NAMED else [])])
+        other = [f"not read: {self.other_kinds()}: {named}"] if self.other else []
         hidden = [f"{self.hidden} hidden or system files and folders are left out"] if self.hidden else []
-        return [*([f"not read: {self.other_kinds()}"] if self.other else []), *hidden]
+        return other + hidden
 
     def other_kinds(self) -> str:
-        """Return number and kinds of the other files: `3 other files (2 .txt, 1 .pdf)`."""
-        other = Counter(self.other)
+        """Return number and kinds of the other files: `3 other files (2 .txt, 1 no suffix)`."""
+        other = Counter(file.suffix.lower() or "no suffix" for file in self.other)
         kinds = ", ".join(f"{number} {kind}" for kind, number in other.most_common())
         return f"{other.total()} other file{'s' * (other.total() > 1)} ({kinds})"
 
@@ -54,7 +57,7 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
         OSError: a folder cannot be read.
     """
     found: set[Path] = set()
-    other: Counter[str] = Counter()
+    other: set[Path] = set()
     hidden = 0
     outputs = _resolve(out)
     for each in inputs:
@@ -63,10 +66,10 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
             continue
         listings = [_list(path, outputs) for path in paths]
         matched = {path for listing in listings for path in map(_resolve, listing.images)}
-        others = sum((Counter(listing.other) for listing in listings), Counter[str]())
+        others = {path for listing in listings for path in listing.other}
         files = {path for path in matched if not path.is_relative_to(outputs)}
         if not matched:
-            got = InputFiles([], others).other_kinds() if others else "none"
+            got = InputFiles([], list(others)).other_kinds() if others else "none"
             kinds = ", ".join(SUFFIXES)
             raise FileNotFoundError(
                 f"{each}: expected a file, a folder with images ({kinds}) or a pattern, found {got}"
@@ -74,11 +77,11 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
         if not files:
             raise ValueError(f"{each}: expected images outside the output folder, {out}")
         found |= files
-        other += others
+        other |= others
         hidden += sum(listing.hidden for listing in listings)
     if not found:
         raise ValueError(f"{out}: expected images outside the output folder")
-    return InputFiles(sorted(found), other, hidden)
+    return InputFiles(sorted(found), sorted(other), hidden)
 
 
 def _match(given: str) -> list[Path]:
@@ -101,7 +104,7 @@ def _list(path: Path, outputs: Path) -> InputFiles:
     if not path.is_dir():
         return InputFiles([path])
     images: list[Path] = []
-    other: Counter[str] = Counter()
+    other: list[Path] = []
     hidden = 0
     entered = {os.path.realpath(path)}
     for folder, subfolders, names in os.walk(path, onerror=_raise, followlinks=True):
@@ -109,7 +112,7 @@ def _list(path: Path, outputs: Path) -> InputFiles:
         images += filter(_is_image, files)
         if not _resolve(Path(folder)).is_relative_to(outputs):  # what is written there is not said to be left out
             hidden += sum(map(is_leftover, (*names, *subfolders)))
-            other.update(file.suffix.lower() or "no suffix" for file in files if not _is_image(file))
+            other += itertools.filterfalse(_is_image, files)
         new = {name: os.path.realpath(Path(folder) / name) for name in sorted(subfolders) if not is_leftover(name)}
         subfolders[:] = [name for name, real in new.items() if real not in entered]
         entered.update(new.values())

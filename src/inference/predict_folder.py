@@ -49,7 +49,8 @@ class Outcome(NamedTuple):
 
     def __str__(self) -> str:
         """Return the numbers as a phrase."""
-        return f"{self.predicted} predicted, {self.already_done} already done, {len(self.rejected)} rejected"
+        hint = " (see column reason)" if self.rejected else ""
+        return f"{self.predicted} predicted, {self.already_done} already done, {len(self.rejected)} rejected{hint}"
 
 
 class PredictOptions(NamedTuple):

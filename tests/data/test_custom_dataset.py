@@ -27,9 +27,9 @@ def load_all(root):
         ({"second_observer/p1.png": 255 - annotation()}, r"second_observer/p1.png: expected vessels in at most 50%"),
         ({"images/p1.png": fundus_image()}, r"images/p1.png: expected one file named p1, got p1.jpg"),
         ({"images/notes.txt": b"x"}, "images/notes.txt: expected image files only"),
-        ({"images/p1.jpg": encoded(fundus_image(), ".jpg")[:-100]}, "images/p1.jpg: expected a whole image"),
-        ({"truth/p1.png": encoded(annotation(), ".png")[:-60]}, "truth/p1.png: expected a whole image"),
-        ({"images/p1.jpg": b""}, "images/p1.jpg: expected a whole image"),
+        ({"images/p1.jpg": encoded(fundus_image(), ".jpg")[:-100]}, "images/p1.jpg: expected an image file"),
+        ({"truth/p1.png": encoded(annotation(), ".png")[:-60]}, "truth/p1.png: expected an image file"),
+        ({"images/p1.jpg": b""}, "images/p1.jpg: expected an image file"),
         (
             {"images/p1.jpg": np.zeros((HEIGHT, WIDTH, 3), np.uint8)},
             "images/p1.jpg: expected a field of view",

@@ -40,9 +40,9 @@ def test_exif_orientation_is_applied():
 @pytest.mark.parametrize(
     ("given", "cause"),
     [
-        (b"", "expected a whole image, got one that cannot be decoded"),
-        (b"no image", "expected a whole image, got one that cannot be decoded"),
-        (encoded(SYNTHETIC.image, "PNG")[:2000], "expected a whole image, got one that cannot be decoded"),
+        (b"", "expected an image file, got one that cannot be decoded"),
+        (b"no image", "expected an image file, got one that cannot be decoded"),
+        (encoded(SYNTHETIC.image, "PNG")[:2000], "expected an image file, got one that cannot be decoded"),
         ("eye.png", r"expected the bytes of an image file or an \(H, W, 3\) uint8 array, got str"),
         (SYNTHETIC.image[..., 0], r"expected an array \(H, W, 3\) uint8, got \(128, 160\) uint8"),
         (SYNTHETIC.image / 255, r"expected an array \(H, W, 3\) uint8, got \(128, 160, 3\) float64"),
@@ -71,7 +71,7 @@ def test_field_of_view_is_detected_or_read():
             r"fov: expected the bytes of an image file or an \(H, W\) bool array, got uint8",
         ),
         (7, r"fov: expected the bytes of an image file or an \(H, W\) bool array, got int"),
-        (b"no image", "fov: expected a whole image"),
+        (b"no image", "fov: expected an image file"),
     ],
 )
 def test_field_of_view_that_does_not_fit_is_rejected(given, cause):
@@ -83,7 +83,7 @@ def test_field_of_view_that_does_not_fit_is_rejected(given, cause):
     ("image", "cause"),
     [
         (np.zeros((100, 100, 3), np.uint8), "expected a field of view, bright on dark"),
-        (np.full((100, 100, 3), 90, np.uint8), "expected a fundus image, got an image of a single colour"),
+        (np.full((100, 100, 3), 90, np.uint8), "expected a fundus image, got one of a single colour or almost black"),
         (SYNTHETIC.image[..., ::-1], "expected a fundus image, more red than blue"),
         (cv2.resize(SYNTHETIC.image, (40, 32)), "expected a field of view of at least 64 pixels, got one of"),
     ],

@@ -81,7 +81,7 @@ def test_pixel_count_is_read_from_the_header(tmp_path):
     assert samples.pixel_count(sample) == 40 * 50
     assert samples.maps_size_bytes([sample, sample]) == 2 * 40 * 50 * samples.PNG_BYTES
     sample.path("images").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"01\.png: expected a whole image"):
+    with pytest.raises(ValueError, match=r"01\.png: expected an image file"):
         samples.pixel_count(sample)
 
 
@@ -89,7 +89,7 @@ def test_pixel_count_is_read_from_the_header(tmp_path):
 def test_broken_file_is_named(tmp_path, content):
     path = tmp_path / "01.png"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"01\.png: expected a whole image"):
+    with pytest.raises(ValueError, match=r"01\.png: expected an image file"):
         samples.read_image(path)
 
 

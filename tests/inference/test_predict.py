@@ -68,6 +68,8 @@ def test_image_becomes_maps_of_its_size_and_a_row(run, image, tmp_path):
     row = rows(tmp_path / "out")["a"]
     assert (row["image"], row["status"], row["reason"]) == (str(image), "done", "")
     assert (row["width"], row["height"], row["tta"], row["threshold"]) == ("230", "240", "true", "0.25")
+    sides = [np.ptp(np.flatnonzero(SYNTHETIC.fov.any(axis=axis))) + 1 for axis in (0, 1)]
+    assert int(row["fov_diameter"]) == pytest.approx(max(sides), abs=3)
     assert float(row["vessel_density"]) == pytest.approx(vessels.sum() / SYNTHETIC.fov.sum(), rel=0.02)
     assert 0 < float(row["mean_uncertainty"]) < 1
 
@@ -222,7 +224,9 @@ def test_folder_with_invalid_images_is_resumed_after_a_kill(packed, run, tmp_pat
         if row["status"] == "rejected":
             assert row["reason"].startswith(f"{row['image']}: ")
             assert Path(row["image"]).name[4] == "_"
-    assert run(images, "--out", out, "--no-tta")[1].startswith("0 predicted, 18 already done, 6 rejected")
+    assert run(images, "--out", out, "--no-tta")[1].startswith(
+        "0 predicted, 18 already done, 6 rejected (see column reason): "
+    )
 
 
 @pytest.mark.parametrize(
@@ -323,7 +327,8 @@ def test_other_files_of_a_folder_are_named_by_kind(run, image, tmp_path):
     code, stdout, stderr = run(image.parent, "--out", tmp_path / "out", "--no-tta")
     assert code == 0
     assert "0 rejected, 1 other file (1 .txt) not read: " in stdout
-    assert "not read: 1 other file (1 .txt)\n1 hidden or system files and folders are left out\n" in stderr
+    named = image.parent / "notes.txt"
+    assert f"not read: 1 other file (1 .txt): {named}\n1 hidden or system files and folders are left out\n" in stderr
 
 
 @pytest.mark.parametrize("kind", ["pages", "fields of view"])

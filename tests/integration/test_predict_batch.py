@@ -73,7 +73,7 @@ def test_two_workers_of_which_one_is_killed_write_what_one_process_writes(images
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
     assert stderr.count(f"rejected: {images.resolve() / 'invalid.jpg'}: ") == 1
-    assert "1 rejected, 0 in failed subfolders" in stdout
+    assert "1 rejected (see column reason), 0 in failed subfolders" in stdout
     options = predict_folder.PredictOptions(packed, 1, tta=True, threshold=None)
     single = predict_folder.predict_folder(tmp_path / "single", sorted(images.resolve().iterdir()), options)
     assert (single.predicted, single.already_done, len(single.rejected)) == (IMAGES, 0, 1)
@@ -123,7 +123,9 @@ def test_subfolder_that_fails_is_named_and_the_others_are_predicted(images, pred
 def test_cluster_predicts_and_names_rejected_images(images, predict, tmp_path):
     code, stdout, stderr = predict(tmp_path / "out")
     assert code == 1
-    assert stdout.startswith(f"{IMAGES} predicted, 0 already done, 1 rejected, 0 in failed subfolders")
+    assert stdout.startswith(
+        f"{IMAGES} predicted, 0 already done, 1 rejected (see column reason), 0 in failed subfolders"
+    )
     assert stderr.count(f"rejected: {images.resolve() / 'invalid.jpg'}: ") == 1
 
 

@@ -200,8 +200,8 @@ def test_response_is_the_map_as_base64(post, expected, request_of):
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"no picture", "image 2: expected a whole image, got one that cannot be decoded"),
-        (encoded(FUNDUS.image)[:1000], "image 2: expected a whole image, got one that cannot be decoded"),
+        (b"no picture", "image 2: expected an image file, got one that cannot be decoded"),
+        (encoded(FUNDUS.image)[:1000], "image 2: expected an image file, got one that cannot be decoded"),
         (encoded(np.zeros_like(FUNDUS.image)), "image 2: expected a field of view, bright on dark"),
         (encoded(FUNDUS.image[..., ::-1]), "image 2: expected a fundus image, more red than blue"),
     ],
@@ -226,7 +226,7 @@ def test_unknown_output_is_invalid(model):
 
 
 def test_error_in_this_process_is_the_message_alone(model):
-    with pytest.raises(MlflowException, match=r"^image 1: expected a whole image"):
+    with pytest.raises(MlflowException, match=r"^image 1: expected an image file"):
         model.predict({"image": [b"no picture"]})
 
 
