@@ -25,14 +25,16 @@ For each image the output folder gets:
   ID_overlay.png      the image with its vessels tinted
   predictions.csv     a row with status, vascular biomarkers and quality flags
 
-ID is the name of the image file; equal names in several folders get a hash suffix. EXIF orientation is applied. PNG,
-JPEG, TIFF, PPM, BMP, GIF, WebP and JPEG 2000 files of 8 or 16 bits are read, and DICOM files of modality OP where
+ID is the name of the image file; names that differ only by folder or suffix get a hash. EXIF orientation is applied.
+PNG, JPEG, TIFF, PPM, BMP, GIF, WebP and JPEG 2000 files of 8 or 16 bits are read, and DICOM files of modality OP where
 pydicom is installed. The field of view is the opaque part where there is an alpha channel; else it is detected.
 
-In folders, other files are counted on stderr. Hidden files and leftovers of systems (@eaDir, __MACOSX) are left out.
+In folders, other files are counted on stderr, and the first are named. Hidden files and leftovers of systems (@eaDir,
+__MACOSX) are left out.
 
-The same command resumes after a stop: images that are up to date are not predicted again. An image is predicted again
-when its file, the model or an option has changed.
+The same command resumes after a stop, and takes in images that were added. An image is predicted again only when its
+file, the model or an option has changed, or a map is missing. An image counts by its full path: after a move or rename
+it is predicted again; use a new --out then. Rows and maps of deleted images stay.
 """
 EXIT_CODES = {
     0: "all images are predicted",
@@ -105,7 +107,8 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="test-time augmentation: average over the flips and sizes of the image that the model was packed with, "
-        "which also yields the uncertainty; --no-tta predicts once and is several times as fast",
+        "which also yields the uncertainty; --no-tta predicts once, up to four times as fast with the shipped network, "
+        "and removes the uncertainty maps of an earlier run",
     )
     parser.add_argument(
         "--threshold",
