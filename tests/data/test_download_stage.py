@@ -119,6 +119,7 @@ def ids(root: Path) -> set[str]:
     return {sample.id for sample in samples.find(root)}
 
 
+@pytest.mark.slow
 def test_drive_without_truth_of_its_test_images_is_cross_validated(drive_since_2019, monkeypatch):
     params = load_params()
     monkeypatch.chdir(drive_since_2019)

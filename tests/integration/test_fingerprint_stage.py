@@ -51,6 +51,7 @@ def ran(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
+@pytest.mark.slow
 def test_stage_runs_again_where_a_file_of_a_data_set_changed(project):
     assert ran(repro(project)) == ["fingerprint@clinic_a", "fingerprint@clinic_b", "download"]
     assert ran(repro(project)) == []

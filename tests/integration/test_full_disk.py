@@ -53,7 +53,12 @@ def stages(raw, params, tmp_path) -> dict[str, Callable[[], None]]:
     one = Baselines(filters=["matched_filter"])
     return {
         "download": partial(
-            download_stage.main, tmp_path / "out" / "raw", tmp_path / "out" / "audit.csv", data, phantom
+            download_stage.main,
+            tmp_path / "fingerprints",
+            tmp_path / "out" / "raw",
+            tmp_path / "out" / "audit.csv",
+            data,
+            phantom,
         ),
         "patch": partial(
             patch.main, raw / "train", raw / "validation", tmp_path / "out", params.patch, params.preprocess

@@ -37,7 +37,8 @@ def trained_network(members: int, architecture: str = "residual_unet") -> tf.ker
 
 
 @pytest.mark.parametrize(
-    ("members", "architecture"), [(1, "residual_unet"), (2, "residual_unet"), (2, "residual_w_net")]
+    ("members", "architecture"),
+    [(1, "residual_unet"), (2, "residual_unet"), pytest.param(2, "residual_w_net", marks=pytest.mark.slow)],
 )
 def test_exported_network_predicts_the_same_at_any_size(tmp_path, members, architecture):
     model, path = trained_network(members, architecture), tmp_path / "model.onnx"

@@ -146,7 +146,8 @@ def test_training_that_had_ended_early_only_restores_its_best_weights(tmp_path, 
     assert_same(ended, train(tmp_path, EARLY_STOPPING))
 
 
-@pytest.mark.parametrize("at", [*(pytest.param(at, marks=pytest.mark.slow) for at in ((2, 1), (4, 1))), (5, 3)])
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [(2, 1), (4, 1), (5, 3)])
 def test_ensemble_resumes_with_the_member_that_was_stopped(tmp_path, undisturbed, at):
     train_and_kill(tmp_path, at, ensemble_size=2)
     assert_same(undisturbed(ensemble_size=2), train(tmp_path, ensemble_size=2))
