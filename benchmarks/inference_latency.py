@@ -78,17 +78,17 @@ def measure(predict: Predict, shape: tuple[int, int]) -> Cost:
     return Cost(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def measure_onnx(network: Path, shape: tuple[int, int], tta_flips: bool) -> Cost:
+def measure_onnx(network: Path, shape: tuple[int, int], tta: bool) -> Cost:
     """Measure a packaged network."""
-    return measure(partial(OnnxModel(network).predict, tta_flips=tta_flips), shape)
+    return measure(partial(OnnxModel(network).predict, tta=tta), shape)
 
 
-def measure_keras(network: Path, settings: ModelSettings, shape: tuple[int, int], tta_flips: bool) -> Cost:
+def measure_keras(network: Path, settings: ModelSettings, shape: tuple[int, int], tta: bool) -> Cost:
     """Measure the network in Keras."""
-    return measure(keras_predictor(network, settings, tta_flips), shape)
+    return measure(keras_predictor(network, settings, tta), shape)
 
 
-def keras_predictor(network: Path, settings: ModelSettings, tta_flips: bool) -> Predict:
+def keras_predictor(network: Path, settings: ModelSettings, tta: bool) -> Predict:
     """Load the network in Keras."""
     from src.inference import segmentation
     from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
@@ -96,7 +96,8 @@ def keras_predictor(network: Path, settings: ModelSettings, tta_flips: bool) -> 
 
     tensorflow_setup.configure(THREADS)
     model = model_io.load(network)
-    config = InferenceConfig(settings.tile, settings.overlap, tta_flips, 4, settings.tta_scales)
+    flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
+    config = InferenceConfig(settings.tile, settings.overlap, flips, 4, scales)
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     return lambda image, fov: segmentation.segment_image(
         image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit
@@ -181,15 +182,15 @@ def print_costs(packaged: Path, keras: tuple[Path, ModelSettings] | None) -> Non
     print(f"one image of 565x584 without TTA, start-up and files included: {start_up.first_prediction:.2f} s")
     print("| image | TTA | measured | s/image | peak memory, MB |\n| --- | --- | --- | --- | --- |")
     for size, shape in tqdm(SHAPES.items(), desc="sizes"):
-        for tta_flips in (False, True):
-            options = [] if tta_flips else ["--no-tta"]
-            found = {"ONNX": in_own_process(measure_onnx, packaged, shape, tta_flips)}
+        for tta in (False, True):
+            options = [] if tta else ["--no-tta"]
+            found = {"ONNX": in_own_process(measure_onnx, packaged, shape, tta)}
             if keras:
-                found["Keras"] = in_own_process(measure_keras, *keras, shape, tta_flips)
+                found["Keras"] = in_own_process(measure_keras, *keras, shape, tta)
             found["command"] = in_own_process(measure_command, packaged, shape, BATCHES[size], *options)
             for name, cost in found.items():
-                flips = "flips" if tta_flips else "-"
-                tqdm.write(f"| {size} | {flips} | {name} | {cost.seconds:.2f} | {cost.memory:.0f} |")
+                packed = "as packed" if tta else "-"
+                tqdm.write(f"| {size} | {packed} | {name} | {cost.seconds:.2f} | {cost.memory:.0f} |")
 
 
 def main() -> None:

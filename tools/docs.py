@@ -283,7 +283,7 @@ BEGIN, END = "<!-- results: python -m tools.docs -->", "<!-- end of results -->"
 README_ROWS = {  # keys of experiments, or titles of other rows
     "multi_scale_ensemble": "compact U-Net, 3-member ensemble, multi-scale TTA, pretrained on synthetic images",
     "w_net_ensemble": "W-Net, 3-member ensemble, pretrained on synthetic images",
-    "drive_and_chase_db1": "the shipped network: one compact U-Net for both sets",
+    "any_camera": "the shipped network: one compact U-Net for four data sets",
     "synthetic_only": "compact U-Net, synthetic images alone",
     "second observer": "second observer",
     "little W-Net, trained on DRIVE (published)": "little W-Net, trained on DRIVE (published weights, scored here)",
