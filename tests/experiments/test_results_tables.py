@@ -30,7 +30,7 @@ def test_titles_are_unique():
 def test_kept_experiment_has_the_listed_parameters(name):
     kept = yaml.safe_load((KEPT / name / "params.yaml").read_text(encoding="utf-8"))  # may lack later keys
     for key, value in EXPERIMENTS[name].params.items():
-        assert functools.reduce(dict.__getitem__, key.split("."), kept) == value
+        assert functools.reduce(dict.__getitem__, key.removeprefix("+").split("."), kept) == value
 
 
 @pytest.mark.parametrize("test_set", results_tables.tables())
