@@ -30,8 +30,8 @@ def test_committed_file_is_valid():
 def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
     path = tmp_path / "params.yaml"
     text = Path("params.yaml").read_text(encoding="utf-8")
-    assert "learning_rate: 3.0e-3" in text
-    path.write_text(text.replace("learning_rate: 3.0e-3", "learning_rate: 1e-05"), encoding="utf-8")
+    assert "learning_rate: 4.0e-3" in text
+    path.write_text(text.replace("learning_rate: 4.0e-3", "learning_rate: 1e-05"), encoding="utf-8")
     assert load_params(path).train.learning_rate == 1e-5
 
 

@@ -34,8 +34,9 @@ def test_data_sets_of_the_user_are_trained_and_tested_on_by_name(tmp_path):
     params = load_params()
     custom = {"clinic_a": str(custom_folder(tmp_path / "a", 4)), "clinic_b": str(custom_folder(tmp_path / "b", 1))}
     for number, path in enumerate(sorted(tmp_path.glob("*/images/*"))):  # no two alike
-        path.write_bytes(encoded(generator.generate(1, number, 128, 128).image, ".jpg"))
-        truth = encoded(generator.generate(1, number, 128, 128).truth.astype(np.uint8) * 255, ".png")
+        image = generator.generate(1, number, 128, 128)
+        path.write_bytes(encoded(image.image, ".jpg"))
+        truth = encoded(image.truth.astype(np.uint8) * 255, ".png")
         (path.parents[1] / "truth" / f"{path.stem}.png").write_bytes(truth)
     update = {"train": ["clinic_a"], "test": ["clinic_b", "clinic_a"], "custom": custom}
     data = params.data.model_copy(update=update)

@@ -206,6 +206,7 @@ def test_prediction_does_not_depend_on_the_file_format(run, tmp_path, suffix):
     assert np.abs(maps[0] - maps[1]).mean() < (0.02 if "jpg" in suffix else 1e-6)
 
 
+@pytest.mark.slow
 def test_folder_with_invalid_images_is_resumed_after_a_kill(packed, run, tmp_path):
     images, out = tmp_path / "images", tmp_path / "out"
     kill_prediction.write_mixed(images, 24, broken=6)

@@ -111,6 +111,7 @@ def test_variables_are_all_that_a_training_step_changes():
     assert {"current_loss_scale", "dropout/StateVar"} <= set(names)
 
 
+@pytest.mark.slow
 def test_killed_training_ends_like_the_undisturbed_one(tmp_path, undisturbed):
     train_and_kill(tmp_path, (1, 2))
     train_and_kill(tmp_path, (2, 4))
