@@ -187,7 +187,7 @@ def test_dvc_runs_all_stages_with_a_backbone_and_has_nothing_left_to_do(tmp_path
     dvc = sys.executable, "-m", "dvc"
     run("git", "init", "--quiet")
     run(*dvc, "init", "--quiet")
-    for name in ("src", "stages", "data/folder", ".dvc/plots"):
+    for name in ("src", "stages", "data/folder", "data/fingerprints", ".dvc/plots"):
         shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     (tmp_path / "models").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "models/synthetic_pretrained.h5"):
