@@ -7,7 +7,6 @@ working tree. Nothing is restored from DVC's cache, and what DVC adds (hashing, 
 import argparse
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from robustness import scratch_project
+
 
 def copy_project(folder: Path, revision: str | None) -> None:
     """Clone the project to `folder` at a revision; where that is None, with the files of the working tree."""
@@ -23,10 +24,7 @@ def copy_project(folder: Path, revision: str | None) -> None:
     if revision is not None:
         subprocess.run(["git", "checkout", "--quiet", revision], cwd=folder, check=True)
         return
-    listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], text=True)
-    for name in filter(os.path.isfile, listed.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(name, folder / name)
+    scratch_project.copy_files(folder)
 
 
 def time_stage(command: str, folder: Path) -> float:

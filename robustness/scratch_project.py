@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +22,14 @@ TINY: Changes = {
     "evaluate": {"tile": 96, "overlap": 32},
     "plot": {"dpi": 50, "detail_size": 32},
 }
+
+
+def copy_files(folder: Path) -> None:
+    """Copy the files of the working tree that git does not ignore to `folder`."""
+    listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], text=True)
+    for name in filter(os.path.isfile, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, folder / name)
 
 
 def write_params(folder: Path, *changes: Changes) -> None:

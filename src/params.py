@@ -48,7 +48,7 @@ class Fold(NamedTuple):
 def _read_fold(value: object) -> Fold:
     """Read a fold that is written as k/n."""
     parts = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", value, re.ASCII) if isinstance(value, str) else None
-    if parts is None or not 1 <= int(parts[1]) <= int(parts[2]) >= 2:
+    if parts is None or not int(parts[1]) <= int(parts[2]) >= 2:
         raise ValueError("expected k/n with 1 <= k <= n and n >= 2, e.g. 1/5")
     return Fold(int(parts[1]), int(parts[2]))
 

@@ -68,10 +68,7 @@ def runnable_blocks(page: Path) -> list[tuple[Block, Block | None]]:
 def prepare(folder: Path) -> Path:
     """Create the tiny project in `folder`, run its pipeline and commit; copies share its DVC cache."""
     project = folder / "project"
-    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
-    for name in filter(os.path.isfile, listed.split("\0")):
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(name, project / name)
+    scratch_project.copy_files(project)
     scratch_project.write_params(project, scratch_project.TINY, TINY)
     script = f"""
         git init --quiet --initial-branch main

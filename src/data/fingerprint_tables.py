@@ -1,10 +1,10 @@
 """Fingerprints of custom data sets: tables of the SHA-256 of their files, by which DVC notices a change."""
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
 from src.common import atomic_io
+from src.common.hashing import sha256
 from src.data.image_files import is_leftover
 
 COLUMNS = ("file", "sha256")
@@ -21,7 +21,7 @@ def write(table: Path, folder: Path) -> None:
         raise FileNotFoundError(f"{folder}: expected a folder (data.custom.{table.stem}), found none")
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     kept = sorted((place.as_posix(), path) for place, path in files.items() if not any(map(is_leftover, place.parts)))
-    atomic_io.write_rows(table, [COLUMNS, *((place, _sha256(path)) for place, path in kept)])
+    atomic_io.write_rows(table, [COLUMNS, *((place, sha256(path)) for place, path in kept)])
 
 
 def remove_undefined(folder: Path, names: Collection[str]) -> None:
@@ -29,8 +29,3 @@ def remove_undefined(folder: Path, names: Collection[str]) -> None:
     for table in folder.glob(f"*{SUFFIX}"):
         if table.stem not in names:
             table.unlink()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -80,9 +80,8 @@ class ImagePredictor:
         """Return whether the `earlier` row is of the same image, network and options, and its maps exist."""
         if earlier is None or earlier["status"] != DONE or any(started[key] != earlier[key] for key in KEYS):
             return False
-        return all(
-            job.path(kind).is_file() for kind in MAPS[: None if self.network.yields_uncertainty(self.tta) else -1]
-        )
+        kinds = MAPS if self.network.yields_uncertainty(self.tta) else MAPS[:-1]
+        return all(job.path(kind).is_file() for kind in kinds)
 
     def predict(self, job: ImageJob, content: bytes) -> Row:
         """Predict an image from the bytes of its file: write its maps and return its row.

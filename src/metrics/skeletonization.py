@@ -1,6 +1,6 @@
 """Skeleton of a binary map by parallel thinning (Zhang & Suen, Communications of the ACM 27(3), 1984).
 
-It is that of scikit-image, whose wheels and SciPy's need 200 MB that prediction has no other use for.
+The result equals that of scikit-image, which would add 200 MB to what prediction has to install.
 """
 
 import cv2
@@ -9,7 +9,7 @@ import numpy as np
 # Position of each neighbour in the code of a pixel: neighbour k adds 2**k, from the upper left one clockwise.
 _KERNEL = np.array([[1, 2, 4], [128, 0, 8], [64, 32, 16]], np.float32)
 # For each code: 0 keep the pixel, 1 remove it in the first pass of an iteration, 2 in the second, 3 in both.
-# The table of scikit-image (Copyright 2009-2022 the scikit-image team, BSD-3-Clause).
+# The table of scikit-image (BSD-3-Clause: licenses/scikit-image.txt).
 _TABLE = np.frombuffer(
     b"00010013003110130000000020203033000000003000000000000000200030220000000000000000000000000000000020000000200020003000000030003020"
     b"00310013000000010000000000000001310000000000000020000000000000002313001300000001000000000000000023010001000000003301000022002000",

@@ -123,8 +123,8 @@ def figure_caption(run: RunResults, name: str) -> str:
 
 def threshold_rule(run: RunResults) -> str:
     """Return the model's threshold and how it was chosen."""
-    given = run.params.evaluate.threshold is not None
-    return f"{markdown.number(run.threshold)} ({'given' if given else 'best pooled F1 on the validation images'})"
+    chosen = "best F1 on the validation images, mean over data sets"
+    return f"{markdown.number(run.threshold)} ({chosen if run.params.evaluate.threshold is None else 'given'})"
 
 
 def _threshold_rules(run: RunResults, observers: list[str] | set[str]) -> str:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import unquote
 
 import cv2
@@ -47,6 +46,7 @@ ASSETS = {
     "app.css": STATIC / "app.css",
     "app.js": STATIC / "app.js",
 }
+Segmented = dict[str, str | int | float | dict[str, str]]  # what the page shows of an image
 MAX_FILE_MIB = 64  # a 16-bit TIFF of 3504 x 2336 pixels has 47
 MIB = 2**20
 JPEG_QUALITY = 92  # of the image on the page; the network gets the image itself
@@ -101,12 +101,12 @@ def create_app(network: OnnxModel) -> Starlette:
     """Create the application: the page, its assets, and `POST /segment`, which predicts one image at a time."""
     one_at_a_time = threading.Lock()
 
-    def segment(content: bytes, name: str) -> dict[str, Any]:
+    def segment(content: bytes, name: str) -> Segmented:
         with one_at_a_time:
             return segment_upload(network, content, name)
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(render_page(network.settings.threshold))
+        return HTMLResponse(render_page(network))
 
     async def asset(request: Request) -> Response:
         return FileResponse(ASSETS[request.url.path[1:]])
@@ -133,12 +133,13 @@ def create_app(network: OnnxModel) -> Starlette:
     return Starlette(routes=routes, middleware=guards)
 
 
-def render_page(threshold: float) -> str:
-    """Render the HTML page for a model with this threshold."""
+def render_page(network: OnnxModel) -> str:
+    """Render the HTML page for a network; it offers no uncertainty where the network yields none."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True)
     template = environment.get_template("app.html")
     return template.render(
-        threshold=threshold,
+        threshold=network.settings.threshold,
+        has_uncertainty=network.yields_uncertainty(tta=True),
         max_file_mib=MAX_FILE_MIB,
         max_file_bytes=MAX_FILE_MIB * MIB,
         max_megapixels=image_opening.MAX_PIXELS // 10**6,
@@ -146,7 +147,7 @@ def render_page(threshold: float) -> str:
     )
 
 
-def segment_upload(network: OnnxModel, content: bytes, name: str) -> dict[str, Any]:
+def segment_upload(network: OnnxModel, content: bytes, name: str) -> Segmented:
     """Segment an uploaded image; returns what the page shows.
 
     `flags` holds the meaning of each quality flag of the image and its map at the model's threshold.
@@ -160,7 +161,7 @@ def segment_upload(network: OnnxModel, content: bytes, name: str) -> dict[str, A
     image, fov, flags, _ = input_validation.read_fundus(content, name)
     prediction = network.predict(image, fov)
     levels = to_levels(prediction.probability)
-    uncertainty = np.round(cast(np.ndarray, prediction.uncertainty) * 255.0)  # there is one: flips are on
+    uncertainty = np.zeros(levels.shape) if prediction.uncertainty is None else np.round(prediction.uncertainty * 255.0)
     vessels = network.binarize(prediction.probability)
     flags = (*image_quality.quality_flags(image, fov, float(vessels[fov].mean())), *flags)
     height, width = levels.shape

@@ -37,14 +37,17 @@ def test_headline_has_scores_with_intervals_region_reduction_and_comparisons():
     for score in ("F1", "AUC-PR", "clDice"):
         assert f"**{score}** 0.8000 (95 % interval 0.7500 to 0.8500)" in said
     assert (
-        "means over images in the field of view, at threshold 0.4100 (best pooled F1 on the validation images)" in said
+        "means over images in the field of view, at threshold 0.4100 (best F1 on the validation images, mean over data sets)"
+        in said
     )
     assert "second observer reaches F1 0.8000 (95 % interval 0.7500 to 0.8500)" in said
     assert "+0.0200 (95 % interval -0.0100 to +0.0500), 3 images better, 1 worse." in said
     assert said.endswith("Classical filters reach F1 0.8000 (Sato filter).")
 
 
-@pytest.mark.parametrize(("threshold", "rule"), [(None, "best pooled F1 on the validation images"), (0.41, "given")])
+@pytest.mark.parametrize(
+    ("threshold", "rule"), [(None, "best F1 on the validation images, mean over data sets"), (0.41, "given")]
+)
 def test_headline_states_how_the_threshold_was_chosen(threshold, rule):
     evaluate = PARAMS.evaluate.model_copy(update={"threshold": threshold})
     run = results(params=PARAMS.model_copy(update={"evaluate": evaluate}))

@@ -97,6 +97,14 @@ def test_response_holds_the_uncertainty(upload):
     assert decode(result["maps"])[..., 2] == pytest.approx(255 * prediction.uncertainty, abs=0.51)
 
 
+@pytest.mark.parametrize("flips", [True, False])
+def test_page_offers_the_uncertainty_where_the_network_yields_it(network, upload, flips):
+    other = OnnxModel.__new__(OnnxModel)
+    other.session, other.settings = network.session, network.settings._replace(tta_flips=flips)
+    assert ('value="uncertainty"' in web_app.render_page(other)) is flips
+    assert decode(web_app.segment_upload(other, upload, NAME)["maps"])[..., 2].any() == flips
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(100)])
 def test_invalid_file_is_rejected_with_a_message_that_names_it(address, content):
     response = post(address, content)
