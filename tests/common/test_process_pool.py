@@ -89,6 +89,7 @@ def test_error_of_one_job_does_not_wait_for_the_others():
     assert time.monotonic() - begin < FOREVER / 10
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_main_process_is_killed(tmp_path):
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # beside the current folder

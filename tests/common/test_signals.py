@@ -53,6 +53,7 @@ def test_stage_stops_when_dvc_is_killed(shell):
     assert process.communicate(timeout=30)[0] == "stopped\n"
 
 
+@pytest.mark.slow
 def test_process_that_dvc_did_not_start_outlives_its_parent(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     process, number = started([sys.executable, "-c", CHILD])
@@ -65,6 +66,7 @@ def test_process_that_dvc_did_not_start_outlives_its_parent(monkeypatch):
     assert process.communicate(timeout=30)[0] == "stopped\n"
 
 
+@pytest.mark.slow
 def test_stage_stops_when_dvc_is_killed_while_it_imports(tmp_path):
     scratch_project.write_params(tmp_path, {"phantom": {"n_train": 5000}})  # it would take minutes
     (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)

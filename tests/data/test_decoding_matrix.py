@@ -117,11 +117,13 @@ def outcomes():
     return tiff_outcomes()
 
 
+@pytest.mark.slow
 def test_no_kind_of_tiff_is_decoded_wrongly(outcomes):
     assert {kind: found for kind, found in outcomes.items() if not found <= {"exact", "rejected"}} == {}
     assert len(outcomes) > 400
 
 
+@pytest.mark.slow
 def test_usual_kinds_of_tiff_are_decoded_exactly(outcomes):
     assert {kind: outcomes[kind] for kind in ALWAYS_READ if outcomes[kind] != {"exact"}} == {}
 

@@ -1,3 +1,4 @@
+import functools
 import re
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from src.data import fov_detection
 from src.inference import image_quality
 from src.synthetic import generator
 
-SYNTHETIC = [generator.generate(1, number, 584, 565) for number in range(3)]
+NUMBERS = range(3)  # of the synthetic images
+
+
+@functools.cache
+def synthetic(number: int) -> generator.SyntheticImage:
+    return generator.generate(1, number, 584, 565)
 
 
 def blurred(image: np.ndarray) -> np.ndarray:
@@ -29,8 +35,9 @@ def without_contrast(image: np.ndarray) -> np.ndarray:
     return np.clip(np.array([150, 80, 40]) + noise, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("sample", SYNTHETIC)
-def test_synthetic_image_has_no_flag(sample):
+@pytest.mark.parametrize("number", NUMBERS)
+def test_synthetic_image_has_no_flag(number):
+    sample = synthetic(number)
     assert image_quality.quality_flags(sample.image, sample.fov, 0.1) == []
 
 
@@ -43,14 +50,15 @@ def test_synthetic_image_has_no_flag(sample):
         (without_contrast, ["out_of_distribution"]),
     ],
 )
-@pytest.mark.parametrize("sample", SYNTHETIC)
-def test_degraded_image_is_flagged(sample, degrade, expected):
+@pytest.mark.parametrize("number", NUMBERS)
+def test_degraded_image_is_flagged(number, degrade, expected):
+    sample = synthetic(number)
     assert image_quality.quality_flags(degrade(sample.image), sample.fov, 0.1) == expected
 
 
 @pytest.mark.parametrize("factor", [0.6, 2])
 def test_sharpness_hardly_depends_on_the_image_size(factor):
-    sample = SYNTHETIC[0]
+    sample = synthetic(0)
     size = {"dsize": None, "fx": factor, "fy": factor}
     image = cv2.resize(sample.image, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC, **size)
     fov = cv2.resize(sample.fov.astype(np.uint8), interpolation=cv2.INTER_NEAREST, **size) > 0
@@ -58,7 +66,7 @@ def test_sharpness_hardly_depends_on_the_image_size(factor):
 
 
 def test_image_without_dark_border_is_flagged():
-    centre = SYNTHETIC[0].image[180:400, 180:400]
+    centre = synthetic(0).image[180:400, 180:400]
     fov = fov_detection.detect(centre)
     assert fov.all()
     assert "fov_not_found" in image_quality.quality_flags(centre, fov, 0.1)
@@ -68,7 +76,7 @@ def test_image_without_dark_border_is_flagged():
     ("density", "expected"), [(0.0, ["implausible_map"]), (0.029, ["implausible_map"]), (0.031, [])]
 )
 def test_nearly_empty_map_is_flagged(density, expected):
-    assert image_quality.quality_flags(SYNTHETIC[0].image, SYNTHETIC[0].fov, density) == expected
+    assert image_quality.quality_flags(synthetic(0).image, synthetic(0).fov, density) == expected
 
 
 def test_every_flag_has_the_meaning_that_the_docs_give_it():

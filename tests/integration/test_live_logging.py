@@ -90,6 +90,7 @@ def test_logger_that_dies_does_not_reach_the_training(folder, code):
         time.sleep(0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it is still running
 def test_logger_that_hangs_delays_the_training_by_seconds(folder, monkeypatch):
     monkeypatch.setattr(live_logging, "LOGGER_TIMEOUT", 0.2)

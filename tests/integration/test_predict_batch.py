@@ -101,6 +101,7 @@ def predict(images, packed, cluster, capfd) -> Callable[[Path], tuple[int, str, 
     return predict_to
 
 
+@pytest.mark.slow
 def test_subfolder_that_fails_is_named_and_the_others_are_predicted(images, predict, tmp_path):
     out = tmp_path / "out"
     folder, files = next(iter(predict_batch.shard_by_hash(sorted(images.resolve().iterdir()), out).items()))

@@ -28,6 +28,7 @@ def images() -> list[generator.SyntheticImage]:
     return [generator.generate(SEED, index, 584, 565) for index in range(5)]
 
 
+@pytest.mark.slow
 def test_another_process_generates_the_same_bytes(images):
     code = (
         "import cv2; cv2.setNumThreads(1)\nfrom src.synthetic import generator\nimport hashlib\n"

@@ -126,6 +126,7 @@ def test_training_resumes_after_the_last_checkpoint(tmp_path):
     assert [row[0] for row in training_state.table_rows()] == ["epoch", 1, 2]
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_costs_an_epoch_and_changes_nothing(tmp_path, undisturbed):
     train_and_kill(tmp_path, (3, 2))
     newest = CheckpointStore(tmp_path / "checkpoints").files()[0]
