@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ from darkness_network import darkness
 from src.common import process_pool
 from src.inference import onnx_model, package_model
 from src.params import Params, load_params
+from src.synthetic import generator
 from src.tracking import run_record
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +53,21 @@ def no_workers(monkeypatch) -> None:
     """Do the work of a pool in this process; `test_process_pool` and the end-to-end runs have real workers."""
     here = lambda function, jobs, max_workers: contextlib.nullcontext(itertools.starmap(function, jobs))  # noqa: E731
     monkeypatch.setattr(process_pool, "worker_pool", here)
+
+
+generate_once = functools.cache(generator.generate)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def generated_once() -> Iterator[None]:
+    """Generate each synthetic image once: many tests ask for the same. Those of the generator override this."""
+
+    def generate(seed: int, index: int, height: int, width: int) -> generator.SyntheticImage:
+        return generator.SyntheticImage(*(array.copy() for array in generate_once(seed, index, height, width)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator, "generate", generate)
+        yield
 
 
 @pytest.fixture(scope="session")

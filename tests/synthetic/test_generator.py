@@ -22,6 +22,11 @@ def digest(synthetic: generator.SyntheticImage) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in synthetic)).hexdigest()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def generated_once() -> None:
+    """Each image is generated anew here."""
+
+
 @pytest.fixture(scope="module")
 def images() -> list[generator.SyntheticImage]:
     """Five images of DRIVE's size."""
