@@ -52,18 +52,30 @@ def split_groups(groups: Iterable[str], fraction: float, seed: int) -> frozenset
 
 
 def split_validation(train: Iterable[Image], fraction: float, seed: int) -> dict[str, list[Image]]:
-    """Split training images into `train` and `validation`; the latter gets a `fraction` of the groups, none for 0."""
+    """Split training images into `train` and `validation`; the latter gets a `fraction` of the groups, none for 0.
+
+    Each data set with several groups gives that fraction of its own, so that each has a say in the threshold.
+    """
     train = list(train)
     if fraction == 0:
         return {"train": train, "validation": []}
-    try:
-        held_out = split_groups((image.group for image in train), fraction, seed)
-    except ValueError as error:
-        raise ValueError(f"data.validation_fraction: {error}") from error
+    held_out = _validation_groups(train, fraction, seed)
     return {
         "train": [image for image in train if image.group not in held_out],
         "validation": [image for image in train if image.group in held_out],
     }
+
+
+def _validation_groups(train: list[Image], fraction: float, seed: int) -> frozenset[str]:
+    """Select groups of each data set; of all together where none has several."""
+    datasets: dict[str, set[str]] = {}
+    for image in train:
+        datasets.setdefault(image.dataset, set()).add(image.group)
+    several = [groups for groups in datasets.values() if len(groups) > 1] or [set().union(*datasets.values())]
+    try:
+        return frozenset().union(*(split_groups(groups, fraction, seed) for groups in several))
+    except ValueError as error:
+        raise ValueError(f"data.validation_fraction: {error}") from error
 
 
 def hold_out_fold(

@@ -47,6 +47,28 @@ class Image(NamedTuple):
     id: str
 
 
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=4), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_each_data_set_of_several_patients_gives_some_of_them_for_validation(sizes, fraction, seed):
+    images = [
+        Image(f"set{place}", f"set{place}-{patient}", str(eye))
+        for place, size in enumerate(sizes)
+        for patient in range(size)
+        for eye in range(2)
+    ]
+    if len({image.group for image in images}) < 2:
+        return
+    subsets = splits.split_validation(images, fraction, seed)
+    train, held_out = ({image.group for image in subsets[name]} for name in ("train", "validation"))
+    assert not train & held_out
+    assert train | held_out == {image.group for image in images}
+    assert train
+    assert held_out
+    for place, size in enumerate(sizes):
+        if size > 1:
+            of_set = {group for group in held_out if group.startswith(f"set{place}-")}
+            assert len(of_set) == min(max(round(fraction * size), 1), size - 1)
+
+
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=3), st.integers(2, 6), st.integers(0, 99))
 def test_every_training_image_is_in_one_fold_with_its_patient_and_never_on_both_sides(sizes, folds, seed):
     images = [
