@@ -97,7 +97,7 @@ def keras_predictor(network: Path, settings: ModelSettings, tta: bool) -> Predic
     tensorflow_setup.configure(THREADS)
     model = model_io.load(network)
     flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
-    config = InferenceConfig(settings.tile, settings.overlap, flips, 4, scales)
+    config = InferenceConfig(settings.tile, settings.overlap, flips, 4, scales, settings.logit_adjustment)
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     return lambda image, fov: segmentation.segment_image(
         image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit

@@ -103,7 +103,8 @@ def untrained_network(params: Params) -> tf.keras.Model:
 def seconds_per_image(model: tf.keras.Model, params: Params, tta_flips: bool) -> float:
     """Measure the inference time of an image of DRIVE's size."""
     section = params.evaluate
-    config = InferenceConfig(section.tile, section.overlap, tta_flips, section.batch_size, section.tta_scales)
+    settings = section.model_dump(include=set(InferenceConfig._fields)) | {"tta_flips": tta_flips}
+    config = InferenceConfig(**settings)
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     image, fov = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8), np.ones(SHAPE[:2], bool)
     predict = partial(segmentation.segment_image, image, fov, predictor, max(SHAPE), clahe_clip_limit=0.0)

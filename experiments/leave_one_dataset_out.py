@@ -178,20 +178,10 @@ def choose_thresholds(predict: Predict, folders: Sequence[Path]) -> dict[str, fl
     return {size: probability_metrics.best_threshold(*of_sets) for size, of_sets in pooled.items()}
 
 
-def expected_f1_threshold(of_image: Histogram) -> float:
-    """Choose the threshold of the highest expected F1, were the probabilities of an image right; no truth is used.
-
-    The F1 of expected counts (Lipton, Elkan and Naryanaswamy, ECML 2014): 2 E[TP] / (predicted + E[vessel]).
-    """
-    n = (of_image.vessel + of_image.background)[::-1]
-    expected = n * np.linspace(1, 0, len(n))
-    f1 = 2 * np.cumsum(expected) / np.maximum(np.cumsum(n) + expected.sum(), 1)
-    return (len(n) - 1.5 - float(np.argmax(f1))) / (len(n) - 1)
-
-
 def f1_at_own_thresholds(images: Sequence[Histogram]) -> float:
     """Compute F1 over all pixels of images, each at its own threshold of highest expected F1."""
-    counts = [probability_metrics.counts_above(one, max(expected_f1_threshold(one), 0.0)) for one in images]
+    thresholds = [probability_metrics.expected_f1_threshold(one.vessel + one.background) for one in images]
+    counts = [probability_metrics.counts_above(*each) for each in zip(images, thresholds, strict=True)]
     return confusion_matrix.scores(confusion_matrix.Counts(*np.sum(counts, axis=0)))["f1"]
 
 

@@ -31,9 +31,7 @@ def main(
     filter_thresholds = evaluator.read_thresholds(baselines / "thresholds.json")
     tensorflow_setup.configure(cpu_threads)
     model = model_io.load(model_file)
-    config = InferenceConfig(
-        evaluate.tile, evaluate.overlap, evaluate.tta_flips, evaluate.batch_size, evaluate.tta_scales
-    )
+    config = InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     size = preprocess.fov_diameter, preprocess.clahe_clip_limit
     held_out = predict_dataset.pool_histograms(predict_dataset.predict_subset(validation, predictor, *size)).values()

@@ -60,7 +60,7 @@ generate_once = functools.cache(generator.generate)
 
 @pytest.fixture(scope="module", autouse=True)
 def generated_once() -> Iterator[None]:
-    """Generate each synthetic image once: many tests ask for the same. Those of the generator override this."""
+    """Generate each synthetic image once: many tests ask for the same. Tests of the generator override this."""
 
     def generate(seed: int, index: int, height: int, width: int) -> generator.SyntheticImage:
         return generator.SyntheticImage(*(array.copy() for array in generate_once(seed, index, height, width)))

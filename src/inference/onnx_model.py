@@ -37,6 +37,7 @@ class ModelSettings(NamedTuple):
     trained_on: tuple[str, ...]  # names of data sets
     tta_scales: tuple[float, ...]
     tta_flips: bool = True  # networks packed by earlier versions do not say
+    logit_adjustment: bool = False  # nor this
 
 
 class OnnxModel:
@@ -67,7 +68,7 @@ class OnnxModel:
         """
         settings = self.settings
         flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
-        config = InferenceConfig(settings.tile, settings.overlap, flips, BATCH_SIZE, scales)
+        config = InferenceConfig(settings.tile, settings.overlap, flips, BATCH_SIZE, scales, settings.logit_adjustment)
         predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
         return segmentation.segment_image(image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit)
 
@@ -129,8 +130,9 @@ def _check(settings: ModelSettings) -> None:
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, kind):
             raise ValueError(f"{name}: unexpected value {value!r:.80}")
-    if not isinstance(settings.tta_flips, bool):
-        raise ValueError(f"tta_flips: unexpected value {settings.tta_flips!r:.80}")
+    for name in ("tta_flips", "logit_adjustment"):
+        if not isinstance(getattr(settings, name), bool):
+            raise ValueError(f"{name}: unexpected value {getattr(settings, name)!r:.80}")
     scales = settings.tta_scales
     if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:
         raise ValueError("threshold, fov_diameter, tile or overlap out of range")

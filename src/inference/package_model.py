@@ -46,6 +46,7 @@ def package(network: Path, validation: Path, params: Params, out: Path) -> None:
         trained_on=tuple(params.data.train),
         tta_scales=evaluate.tta_scales,
         tta_flips=evaluate.tta_flips,
+        logit_adjustment=evaluate.logit_adjustment,
     )
     atomic_io.write_bytes(out, add_settings(network.read_bytes(), settings))
 

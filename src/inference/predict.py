@@ -114,5 +114,5 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=open_fraction,
         metavar="P",
-        help="probability above which a pixel is vessel (default: the model's, chosen on validation images)",
+        help="probability above which a pixel is vessel (default: the model's own)",
     )

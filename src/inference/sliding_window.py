@@ -24,6 +24,7 @@ class InferenceConfig(NamedTuple):
         tta_flips: whether the prediction is the mean over four flips.
         batch_size: flips predicted at once.
         tta_scales: sizes of the image over which the prediction is averaged, relative to its usual size.
+        logit_adjustment: whether `segmentation.adjust_logits` follows.
     """
 
     tile: int
@@ -31,6 +32,7 @@ class InferenceConfig(NamedTuple):
     tta_flips: bool
     batch_size: int
     tta_scales: tuple[float, ...]
+    logit_adjustment: bool = False
 
 
 class Prediction(NamedTuple):
@@ -76,6 +78,7 @@ class SlidingWindowPredictor:
         self.flips = FLIPS if config.tta_flips else FLIPS[:1]
         self.batch_size = config.batch_size
         self.tta_scales = config.tta_scales
+        self.logit_adjustment = config.logit_adjustment
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict a prepared image, (H, W, 3) uint8, at its own size."""

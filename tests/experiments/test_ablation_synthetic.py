@@ -7,6 +7,11 @@ from src.data.entries import synthetic_entries
 CHANGES = [change for changes in ablation_synthetic.PARTS.values() for change in changes]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def generated_once() -> None:
+    """Each image is generated anew here."""
+
+
 @pytest.mark.parametrize(("module", "name", "value"), CHANGES, ids=[name for _, name, _ in CHANGES])
 def test_changed_constant_of_the_generator_exists_with_another_value(module, name, value):
     assert np.shape(getattr(module, name))[1:] == np.shape(value)[1:]

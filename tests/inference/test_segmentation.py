@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
+from src.common import probability_levels
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (60, 80, 3)).astype(np.uint8)
@@ -33,3 +36,50 @@ def test_each_scale_is_resampled_from_the_native_image():
 def test_single_scale_need_not_be_one():
     inputs, _ = segment(0.5)
     assert [images.shape for images in inputs] == [(1, 32, 32, 3)]
+
+
+def faint_vessels(odds: float) -> np.ndarray:
+    """Probabilities, (60, 80), whose odds are too low or too high by one factor."""
+    right = np.random.default_rng(1).beta(0.3, 1.5, FOV.shape)
+    return np.where(FOV, odds * right / (odds * right + 1 - right), 0).astype(np.float32)
+
+
+def own_threshold(probability: np.ndarray) -> float:
+    levels = probability_levels.to_levels(probability[FOV])
+    return probability_metrics.expected_f1_threshold(np.bincount(levels, minlength=probability_levels.LEVELS))
+
+
+@pytest.mark.parametrize("odds", [0.5, 1.0, 2.0])
+def test_adjusted_map_at_half_is_the_map_at_its_own_threshold(odds):
+    probability = faint_vessels(odds)
+    adjusted = segmentation.adjust_logits(probability, FOV)
+    assert adjusted.dtype == np.float32
+    assert not adjusted[~FOV].any()
+    changed = (adjusted > 0.5) != (probability > own_threshold(probability))
+    assert changed.sum() <= 1  # a pixel at the threshold
+    order = np.argsort(probability[FOV], kind="stable")
+    assert (np.diff(adjusted[FOV][order]) >= 0).all()
+    assert (adjusted.min(), adjusted.max()) >= (0, 0)
+    assert adjusted.max() <= 1
+
+
+@pytest.mark.parametrize("level", [0.0, 0.01, 1.0])
+def test_adjustment_is_limited_so_that_noise_is_no_vessel(level):
+    noise = (level * np.random.default_rng(1).random(FOV.shape)).astype(np.float32)
+    noise[~FOV] = 0
+    adjusted = segmentation.adjust_logits(noise, FOV)
+    assert np.isfinite(adjusted).all()
+    if level < 0.25:
+        assert not (adjusted > 0.5).any()
+
+
+def test_logits_are_adjusted_where_the_configuration_says_so():
+    def forward(images: np.ndarray) -> np.ndarray:
+        return np.linspace(0, 0.4, images.size // 3, dtype=np.float32).reshape(*images.shape[:3], 1)
+
+    maps = []
+    for adjustment in (False, True):
+        predictor = SlidingWindowPredictor(forward, None, InferenceConfig(1024, 0, False, 1, (1.0,), adjustment))
+        maps.append(segmentation.segment_image(IMAGE, FOV, predictor, 30, 0.0).probability)
+    assert np.allclose(maps[1], segmentation.adjust_logits(maps[0], FOV))
+    assert not np.allclose(*maps)

@@ -6,6 +6,8 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from src.common import probability_levels
+from src.common.probability_levels import LEVELS
 from src.metrics import probability_metrics
 from src.metrics.confusion_matrix import Counts, count, dice
 
@@ -165,3 +167,25 @@ def test_probability_equal_to_the_vessel_fraction_is_calibrated():
 def test_calibration_without_a_pixel_is_nan():
     assert math.isnan(probability_metrics.brier_score(probability_metrics.EMPTY))
     assert math.isnan(probability_metrics.expected_calibration_error(probability_metrics.EMPTY))
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 0.3, 1.0])
+def test_threshold_of_highest_expected_f1_is_the_best_one_where_probabilities_are_right(sharpness):
+    rng = np.random.default_rng(1)
+    probability = rng.beta(sharpness, 5 * sharpness, (1, 400_000))
+    truth = rng.random(probability.shape) < probability
+    image = probability_metrics.histogram(probability_levels.to_levels(probability), truth, np.ones_like(truth))
+    expected = probability_metrics.expected_f1_threshold(image.vessel + image.background)
+    best = probability_metrics.best_threshold(image)
+    assert dice(probability_metrics.counts_above(image, expected)) == pytest.approx(
+        dice(probability_metrics.counts_above(image, best)), abs=0.002
+    )
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0, 0.0), (LEVELS - 1, 1.0), (1000, 1000 / (LEVELS - 1))])
+def test_expected_f1_of_one_level_is_highest_just_below_it(level, expected):
+    counts = np.zeros(LEVELS, int)
+    counts[level] = 10
+    threshold = probability_metrics.expected_f1_threshold(counts)
+    assert 0 <= threshold < 1
+    assert threshold == pytest.approx(expected, abs=1e-5)

@@ -33,6 +33,7 @@ SETTINGS = {
     "tta_flips": True,
     "batch_size": 2,
     "tta_scales": [1.0, 0.75],
+    "logit_adjustment": False,
 }
 FUNDUS, OTHER = generator.generate(1, 0, 160, 150), generator.generate(1, 1, 130, 200)
 TOLERANCE = 1e-3
