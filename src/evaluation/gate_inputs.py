@@ -36,6 +36,12 @@ class CommittedRun(NamedTuple):
                 return section[name]
         raise ValueError(f"{self.name}: expected evaluate.{key} in {LOCK} for {SUMMARY}, found none")
 
+    @property
+    def adjusts_logits(self) -> bool:
+        """Whether `evaluate.logit_adjustment` was on; commits from before that key existed did not adjust."""
+        section = self.lock.params(SUMMARY.as_posix(), "evaluate")
+        return isinstance(section, dict) and bool(section.get("logit_adjustment"))
+
     def pooled(self, dataset: str, region: str, score: str) -> float | None:
         """Return a score of the model pooled over pixels; NaN where it is undefined, None where it is missing."""
         scores = result_tables.pooled_scores(self.summary, dataset, region)

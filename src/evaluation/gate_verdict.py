@@ -141,9 +141,12 @@ def _judge_pooled(dataset: str, score: str, before: CommittedRun, after: Committ
 
 def _changed_rules(before: CommittedRun, after: CommittedRun, same_sets: bool) -> list[str]:
     """Return a message for each rule of scoring that the sides do not share."""
-    rules, reasons = [run.evaluate_param("threshold") for run in (before, after)], []
-    if rules[0] != rules[1]:
-        reasons.append(f"evaluate.threshold: expected {_as_json(rules[0])} as before, got {_as_json(rules[1])}")
+    thresholds = [run.evaluate_param("threshold") for run in (before, after)]
+    adjusted = [run.adjusts_logits for run in (before, after)]
+    reasons = []
+    for key, (old, new) in (("threshold", thresholds), ("logit_adjustment", adjusted)):
+        if old != new:
+            reasons.append(f"evaluate.{key}: expected {_as_json(old)} as before, got {_as_json(new)}")
     tests = [run.lock.outs().get(TEST_DATA) for run in (before, after)]
     if same_sets and tests[0] != tests[1]:
         expected = f"expected images and ground truth as before (md5 {tests[0]})"
