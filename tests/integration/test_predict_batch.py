@@ -121,6 +121,7 @@ def test_subfolder_that_fails_is_named_and_the_others_are_predicted(images, pred
     assert pd.read_csv(out / predict_batch.FAILED).empty
 
 
+@pytest.mark.slow
 def test_cluster_predicts_and_names_rejected_images(images, predict, tmp_path):
     code, stdout, stderr = predict(tmp_path / "out")
     assert code == 1

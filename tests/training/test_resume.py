@@ -134,7 +134,8 @@ def test_damaged_checkpoint_costs_an_epoch_and_changes_nothing(tmp_path, undistu
     assert_same(undisturbed(), train(tmp_path))
 
 
-@pytest.mark.parametrize("epoch", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [2, 4])
 def test_early_stopping_resumes_with_its_counters(tmp_path, undisturbed, epoch):
     rows = undisturbed(EARLY_STOPPING)[1].decode().count("\n") - 1
     assert rows < EARLY_STOPPING.epochs
