@@ -32,6 +32,7 @@ def test_unknown_key_is_rejected():
         experiment.with_params(load_params(), {"patch.length": 64})
 
 
+@pytest.mark.slow
 def test_validation_images_are_held_out_of_the_training_images(params, tmp_path):
     experiment.prepare("phantom", tmp_path, params)
     parts = [{sample.id for sample in samples.find(tmp_path / part)} for part in ("train", "validation", "test")]
@@ -39,6 +40,7 @@ def test_validation_images_are_held_out_of_the_training_images(params, tmp_path)
     assert not parts[0] & parts[1]
 
 
+@pytest.mark.slow
 def test_prediction_at_two_sizes_is_the_mean_of_both(params, tmp_path):
     experiment.prepare("phantom", tmp_path, params)
     sample = samples.find(tmp_path / "test")[0]

@@ -14,6 +14,7 @@ from src.tracking.mlflow_setup import MlflowClient, entities
 from src.tracking.tracking_store import TrackingError, local_uri
 from src.training import live_logging
 
+pytestmark = pytest.mark.slow
 NAME = "retinal-vessels"
 HEAD, ROWS = "epoch,loss,validation_loss\n", ("1,0.9,\n", "2,0.7,0.8\n")
 
@@ -86,7 +87,6 @@ def test_epochs_appear_as_they_come_and_record_completes_that_run(project, train
     assert runs(project)[0].data.metrics["drive.f1"] == 0.8
 
 
-@pytest.mark.slow
 def test_process_beside_a_training_logs_it(project, training, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.chdir(project)

@@ -39,6 +39,7 @@ def test_mixed_precision_network_is_saved_in_float32():
     assert all(np.array_equal(a, b) for a, b in zip(weights, plain.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", architectures.COMPACT_ARCHITECTURES)
 def test_ensemble_in_mixed_precision_is_saved_in_float32(architecture):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")

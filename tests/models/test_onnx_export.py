@@ -78,6 +78,7 @@ def test_another_process_writes_the_same_bytes(tmp_path):
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_weights_are_other_bytes(tmp_path):
     for name in ("one", "two"):
         onnx_export.save(trained_network(1), tmp_path / name)

@@ -33,6 +33,7 @@ def test_nan_loss_names_epoch_step_learning_rate_and_patches(tmp_path):
     assert error.value.epoch is None
 
 
+@pytest.mark.slow
 def test_gradients_that_stay_nan_in_float16_end_the_training(tmp_path):
     """The optimizer skips such steps, so that loss and weights stay finite, and nothing is learned."""
 

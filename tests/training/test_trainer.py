@@ -140,6 +140,7 @@ def test_epochs_are_counted_through_the_members(tmp_path):
     assert rows[2]["learning_rate"] == rows[5]["learning_rate"] < rows[3]["learning_rate"]
 
 
+@pytest.mark.slow
 def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
     written, write = [], epoch_log.atomic_io.write_rows
 
