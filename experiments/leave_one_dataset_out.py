@@ -77,7 +77,7 @@ CONFIGURATIONS = {
     "wide scaling, strong intensity changes, BCE": Configuration(WIDE | STRONG, "bce", 256),
 }
 COLUMNS = (
-    *("configuration", "left_out", "size", "n_images", "threshold", "f1", "f1_own_thresholds", "best_threshold"),
+    *("configuration", "left_out", "size", "n_images", "threshold", "f1", "f1_adjusted_logits", "best_threshold"),
     *("best_f1", "auc_pr"),
     *("mean_f1", *difference_columns("f1"), "mean_auc_pr", *difference_columns("auc_pr"), "mean_cldice"),
     *(*difference_columns("cldice"), "training_minutes"),
@@ -178,9 +178,9 @@ def choose_thresholds(predict: Predict, folders: Sequence[Path]) -> dict[str, fl
     return {size: probability_metrics.best_threshold(*of_sets) for size, of_sets in pooled.items()}
 
 
-def f1_at_own_thresholds(images: Sequence[Histogram]) -> float:
-    """Compute F1 over all pixels of images, each at its own threshold of highest expected F1."""
-    thresholds = [probability_metrics.expected_f1_threshold(one.vessel + one.background) for one in images]
+def f1_of_adjusted_logits(images: Sequence[Histogram]) -> float:
+    """Compute F1 over all pixels of images whose logits are adjusted: each at its own threshold."""
+    thresholds = [segmentation.own_threshold(one.vessel + one.background) for one in images]
     counts = [probability_metrics.counts_above(*each) for each in zip(images, thresholds, strict=True)]
     return confusion_matrix.scores(confusion_matrix.Counts(*np.sum(counts, axis=0)))["f1"]
 
@@ -206,7 +206,7 @@ def test(
             "n_images": len(found),
             "threshold": threshold,
             "f1": probability_metrics.scores_at(results.pooled, threshold)["f1"],
-            "f1_own_thresholds": f1_at_own_thresholds(images[size]),
+            "f1_adjusted_logits": f1_of_adjusted_logits(images[size]),
             "best_threshold": best,
             "best_f1": probability_metrics.scores_at(results.pooled, best)["f1"],
             "auc_pr": probability_metrics.auc_pr(results.pooled),

@@ -7,7 +7,7 @@ from src.inference.sliding_window import Prediction, SlidingWindowPredictor, mer
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
-ADJUSTED_THRESHOLDS = (0.25, 0.75)  # least and largest: an image without vessels shall not get any from noise
+OWN_THRESHOLDS = (0.25, 0.75)  # least and largest: an image without vessels shall not get any from noise
 
 
 def segment_image(
@@ -33,11 +33,17 @@ def segment_image(
     return merged
 
 
+def own_threshold(counts: np.ndarray) -> float:
+    """Return the threshold of an image from its number of pixels at each level, (65536,), within OWN_THRESHOLDS."""
+    least, largest = OWN_THRESHOLDS
+    return min(max(probability_metrics.expected_f1_threshold(counts), least), largest) if counts[1:].any() else least
+
+
 def adjust_logits(probability: np.ndarray, fov: np.ndarray) -> np.ndarray:
     """Shift the logits of an image so that 0.5 becomes its threshold of the highest expected F1.
 
-    On images unlike those of the training, probabilities are too low or too high as a whole, and so is the threshold
-    that was chosen on validation images; this one follows the image. It stays within ADJUSTED_THRESHOLDS.
+    On images unlike those of the training, probabilities can be too low or too high as a whole, so that no threshold
+    that was chosen on validation images fits.
 
     Args:
         probability: (H, W) float32 in [0, 1].
@@ -47,6 +53,6 @@ def adjust_logits(probability: np.ndarray, fov: np.ndarray) -> np.ndarray:
         Probability (H, W) float32 in [0, 1]; the order of the pixels is unchanged.
     """
     counts = np.bincount(probability_levels.to_levels(probability[fov]), minlength=probability_levels.LEVELS)
-    threshold = np.float32(np.clip(probability_metrics.expected_f1_threshold(counts), *ADJUSTED_THRESHOLDS))
+    threshold = np.float32(own_threshold(counts))
     vessel, background = probability * (1 - threshold), (1 - probability) * threshold
     return vessel / (vessel + background)

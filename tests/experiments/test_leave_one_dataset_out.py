@@ -5,6 +5,7 @@ from experiments import leave_one_dataset_out as experiment
 from experiments.leave_one_dataset_out import CONFIGURATIONS, SIZES, ImageScores
 from src.common import probability_levels
 from src.data import samples
+from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
 from src.params import load_params
@@ -70,8 +71,8 @@ def test_images_are_scored_at_their_own_thresholds():
         probability = rng.beta(sharpness, 5 * sharpness, (1, 50_000))
         levels, truth = probability_levels.to_levels(probability), rng.random(probability.shape) < probability
         images.append(probability_metrics.histogram(levels, truth, np.ones_like(truth)))
-    thresholds = [probability_metrics.expected_f1_threshold(one.vessel + one.background) for one in images]
+    thresholds = [segmentation.own_threshold(one.vessel + one.background) for one in images]
     assert abs(thresholds[0] - thresholds[1]) > 0.1
     counts = [probability_metrics.counts_above(*each) for each in zip(images, thresholds, strict=True)]
     tp, fp, fn = (sum(getattr(each, name) for each in counts) for name in ("tp", "fp", "fn"))
-    assert experiment.f1_at_own_thresholds(images) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert experiment.f1_of_adjusted_logits(images) == pytest.approx(2 * tp / (2 * tp + fp + fn))
