@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from experiments import short_training
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
-from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference
+from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference, with_params
 from src.common import probability_levels
 from src.data import samples, subset_writer
 from src.data.entries import Entry
@@ -93,15 +93,6 @@ class ImageScores(NamedTuple):
     auc_pr: np.ndarray
     cldice: np.ndarray
     groups: np.ndarray
-
-
-def with_params(params: Params, changes: dict[str, float]) -> Params:
-    """Return checked parameters with some changed, by dotted keys."""
-    values = params.model_dump()
-    for key, value in changes.items():
-        section, name = key.split(".")
-        values[section][name] = value
-    return Params.model_validate(values)
 
 
 def prepare(name: str, folder: Path, params: Params) -> None:

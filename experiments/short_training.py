@@ -6,7 +6,7 @@ Intervals of differences are over images, for the networks that were trained: an
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +62,18 @@ class TestResults(NamedTuple):
     def auc_pr(self) -> np.ndarray:
         """Area under the precision-recall curve (N,) of each image."""
         return np.array([probability_metrics.auc_pr(histogram) for histogram in self.histograms])
+
+
+def with_params(params: Params, changes: Mapping[str, object]) -> Params:
+    """Return checked parameters with some changed, by dotted keys; a leading + marks a new key, as for DVC."""
+    values = params.model_dump()
+    for key, value in changes.items():
+        *sections, name = key.removeprefix("+").split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    return Params.model_validate(values)
 
 
 def find_real_images(folder: Path) -> list[samples.Sample]:

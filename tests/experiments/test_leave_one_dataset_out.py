@@ -3,6 +3,7 @@ import pytest
 
 from experiments import leave_one_dataset_out as experiment
 from experiments.leave_one_dataset_out import CONFIGURATIONS, SIZES, ImageScores
+from experiments.short_training import with_params
 from src.common import probability_levels
 from src.data import samples
 from src.inference import segmentation
@@ -17,12 +18,12 @@ GROUPS = np.array(["a", "b", "c", "d"])
 @pytest.fixture(scope="module")
 def params():
     changes = {"phantom.n_train": 6, "phantom.n_test": 2, "phantom.height": 128, "phantom.width": 128}
-    return experiment.with_params(load_params(), changes)
+    return with_params(load_params(), changes)
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_configurations_are_valid(configuration):
-    changed = experiment.with_params(load_params(), configuration.params)
+    changed = with_params(load_params(), configuration.params)
     for key, value in configuration.params.items():
         section, name = key.split(".")
         assert getattr(getattr(changed, section), name) == value
@@ -30,7 +31,7 @@ def test_configurations_are_valid(configuration):
 
 def test_unknown_key_is_rejected():
     with pytest.raises(ValueError, match=r"patch\.length"):
-        experiment.with_params(load_params(), {"patch.length": 64})
+        with_params(load_params(), {"patch.length": 64})
 
 
 @pytest.mark.slow

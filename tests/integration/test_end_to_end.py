@@ -24,6 +24,7 @@ from src.tracking.tracking_store import local_uri
 MULTI_SCALE = {"evaluate": {"tta_scales": [1.0, 0.5]}}
 NO_VALIDATION = {
     "data": {"validation_fraction": 0.0},
+    "train": {"ensemble_size": 2},
     "evaluate": {"threshold": 0.4},
     "baselines": {"filters": []},
 }
@@ -34,7 +35,7 @@ BACKBONE = {"model": {"architecture": "unet", "backbone": "mobilenetv2"}}
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory, add_store) -> dict[str, Path]:
-    """Two folders in which all stages have run, one of them without validation images, in one process."""
+    """Two folders in which all stages have run, one of them without validation images and with an ensemble."""
     runs = []
     folders = {name: tmp_path_factory.mktemp(name) for name in ("default", "no_validation")}
     for folder, changes in zip(folders.values(), (MULTI_SCALE, NO_VALIDATION), strict=True):
@@ -166,6 +167,7 @@ def test_stages_run_where_no_image_is_held_out(roots):
     root = roots["no_validation"]
     assert len(samples.find(root / "data" / "raw" / "train")) == 5
     table = pd.read_csv(root / "metrics" / "training.csv")
+    assert list(table["epoch"]) == [1, 2, 3, 4]  # of two members
     assert np.isfinite(table["f1"]).all()
     assert table["validation_f1"].isna().all()
     held_out = json.loads((root / "metrics" / "validation.json").read_text(encoding="utf-8"))["validation"]

@@ -1,0 +1,190 @@
+"""Ablation of a named experiment at full length: python -m experiments.ablation_recipe NAME DATA [CHANGES ...].
+
+NAME is an experiment of experiments.yaml; DATA is a folder of images as stage download writes it (`data/raw/train` of a
+run with `data.validation_fraction: 0`). CHANGES are the parameters that a trial changes, as `loss.name=bce` or
+`loss.name=bce_tversky,loss.fn_weight=0.6`; the baseline, the first, changes none. Each trial is trained twice: on
+one half of the images, tested on the other, and the other way round. So every image is predicted by a network that has
+not seen it, and `threshold` is that of the highest F1 over all of them: `evaluate.threshold` of a training on all
+images. Scores are in the field of view, without test-time augmentation but for flips; differences are paired by image,
+and of means over the seeds.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from experiments import short_training
+from experiments.ablation_training import split_halves
+from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
+from experiments.results_tables import load_experiments
+from src.common import probability_levels
+from src.data import samples
+from src.inference import predict_dataset
+from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+from src.metrics import probability_metrics, structural_metrics, vessel_geometry
+from src.metrics.probability_metrics import Histogram
+from src.models import architectures, tensorflow_setup
+from src.models.tensorflow_setup import tf
+from src.params import Params, load_params
+from src.preprocessing import patch_storage, patches
+from src.training.epoch_log import EpochLog
+from src.training.trainer import TrainingData
+from stages import augment, patch
+from stages import train as train_stage
+
+BASELINE = "baseline"
+SCORES = ("f1", "auc_pr", "cldice")
+COLUMNS = (
+    *("experiment", "trial", "n_seeds", "n_images", "training_minutes", "threshold", "pooled_f1", "pooled_auc_roc"),
+    *("pooled_auc_pr", *(column for score in SCORES for column in (f"mean_{score}", *difference_columns(score)))),
+)
+
+
+class Prediction(NamedTuple):
+    """An image predicted by a network that has not seen it: histogram of its FOV, levels (H, W), sample."""
+
+    histogram: Histogram
+    levels: np.ndarray
+    sample: samples.Sample
+
+
+def with_second_observer(data: Path, folder: Path) -> Path:
+    """Write `folder`, links to the images of `data`, in which the second observer's vessels are the truth."""
+    sources = {"images": "images", "fov": "fov", "truth": "second_observer"}
+    found = short_training.find_real_images(data)
+    samples.write_table(folder, [(sample.dataset, sample.id, sample.group) for sample in found])
+    for place in {sample.folder for sample in found}:
+        for kind, source in sources.items():
+            link = folder / place.name / kind
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to((place / source).resolve())
+    return folder
+
+
+def train_and_predict(params: Params, seed: int, train: Path, held_out: Path) -> tuple[list[Prediction], float]:
+    """Train on the images of one half from a seed, and predict the other half; also the minutes of the training."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        side = patches.context_side(params.patch.size, params.patch.context)
+        patch.write_subset(train, folder / "patches", side, params.patch, params.preprocess)
+        augment.main(folder / "patches", folder / "augmented", params.patch.size, params.augment)
+        section = params.train.model_copy(update={"seed": seed, "ensemble_size": 1})
+        data = TrainingData(
+            patch_storage.read(folder / "augmented"), None, section.batch_size, seed, crop_size=section.crop_size
+        )
+        log = EpochLog(folder / "training.csv")
+        tf.keras.backend.clear_session()
+        begin = time.perf_counter()
+        [network] = train_stage.train_members(data, log, params.model, params.loss, section, None)
+        minutes = (time.perf_counter() - begin) / 60
+    return list(predict(network, held_out, params)), minutes
+
+
+def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
+    """Predict the images of a subset."""
+    config = params.evaluate.model_dump(include=set(InferenceConfig._fields)) | {"tta_scales": (1.0,)}
+    predictor = SlidingWindowPredictor(architectures.as_numpy_function(network), None, InferenceConfig(**config))
+    size = params.preprocess.fov_diameter, params.preprocess.clahe_clip_limit
+    for sample, prediction in predict_dataset.predict_subset(root, predictor, *size):
+        levels = probability_levels.to_levels(prediction.probability)
+        histogram = probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
+        yield Prediction(histogram, levels, sample)
+
+
+def cldice(prediction: Prediction, threshold: float, params: Params) -> float:
+    """Compute the centreline Dice of an image at a threshold."""
+    fov, limits = samples.fov(prediction.sample), params.evaluate.width_limits
+    maps = samples.truth(prediction.sample), probability_levels.above(prediction.levels, threshold)
+    return structural_metrics.cldice(*(vessel_geometry.measure_geometry(vessels, fov, limits) for vessels in maps))
+
+
+def image_scores(predictions: list[Prediction], threshold: float, params: Params) -> dict[str, np.ndarray]:
+    """Compute the SCORES (N,) of N images."""
+    return {
+        "f1": np.array([probability_metrics.scores_at(one.histogram, threshold)["f1"] for one in predictions]),
+        "auc_pr": np.array([probability_metrics.auc_pr(one.histogram) for one in predictions]),
+        "cldice": np.array([cldice(one, threshold, params) for one in predictions]),
+    }
+
+
+def run_trial(params: Params, seeds: range, halves: list[tuple[Path, Path]]) -> tuple[dict, dict, np.ndarray]:
+    """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
+    scores, pooled, thresholds, minutes = [], [], [], 0.0
+    for seed in seeds:
+        predictions: list[Prediction] = []
+        for train, held_out in halves:
+            of_half, took = train_and_predict(params, seed, train, held_out)
+            predictions += of_half
+            minutes += took / len(seeds)
+        pooled.append(sum((one.histogram for one in predictions), probability_metrics.EMPTY))
+        thresholds.append(probability_metrics.best_threshold(pooled[-1]))
+        scores.append(image_scores(predictions, thresholds[-1], params))
+    at_best = [probability_metrics.scores_at(*each) for each in zip(pooled, thresholds, strict=True)]
+    columns = {
+        f"pooled_{name}": float(np.mean([each[name] for each in at_best])) for name in ("f1", "auc_roc", "auc_pr")
+    }
+    columns |= {"threshold": float(np.mean(thresholds)), "training_minutes": minutes}
+    means = {name: np.mean([each[name] for each in scores], axis=0) for name in SCORES}
+    return columns, means, np.array([one.sample.group for one in predictions])
+
+
+def read_changes(text: str) -> dict[str, object]:
+    """Read the parameters that a trial changes.
+
+    >>> read_changes("loss.name=bce_tversky,loss.fn_weight=0.6")
+    {'loss.name': 'bce_tversky', 'loss.fn_weight': 0.6}
+    """
+    pairs = (part.split("=", 1) for part in text.split(",") if text != BASELINE)
+    return {key: yaml.safe_load(value) for key, value in pairs}
+
+
+def main() -> None:
+    """Write a row for each trial as it ends."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.ablation_recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("experiment", choices=load_experiments(), metavar="NAME")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("trials", nargs="*", metavar="CHANGES")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each half and trial (default: 1)")
+    parser.add_argument(
+        "--second-observer", action="store_true", help="train and test on the second observer's vessels"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS / "ablation_recipe.csv", help="CSV to write")
+    arguments = parser.parse_args()
+    params = short_training.with_params(load_params(), load_experiments()[arguments.experiment].params)
+    trials = {name: short_training.with_params(params, read_changes(name)) for name in [BASELINE, *arguments.trials]}
+    tensorflow_setup.configure(params.train.cpu_threads, params.train.seed)
+    writer, base = ResultWriter(arguments.results, COLUMNS), None
+    with tempfile.TemporaryDirectory() as folder:
+        data = arguments.data
+        if arguments.second_observer:
+            data = with_second_observer(data, Path(folder) / "second_observer")
+        halves = list(split_halves(data, Path(folder)))
+        for name, changed in trials.items():
+            tensorflow_setup.set_precision(changed.train.mixed_precision)
+            seeds = range(changed.train.seed, changed.train.seed + arguments.seeds)
+            columns, means, groups = run_trial(changed, seeds, halves)
+            base = base or means
+            for score, values in means.items():
+                difference = short_training.paired_difference(values, base[score], groups)
+                columns |= {f"mean_{score}": float(values.mean())} | difference_values(score, difference)
+            writer.add(
+                experiment=arguments.experiment,
+                trial=name,
+                n_seeds=arguments.seeds,
+                n_images=len(groups),
+                **columns,
+            )
+
+
+if __name__ == "__main__":
+    main()

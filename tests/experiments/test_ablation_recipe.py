@@ -1,0 +1,80 @@
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import ablation_recipe
+from experiments.results_tables import Experiment
+from experiments.short_training import with_params
+from src.data import samples
+from src.models.tensorflow_setup import tf
+from src.params import load_params
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four images of vertical bars, which the second observer sees shifted by two pixels."""
+    rng, folder = np.random.default_rng(0), tmp_path / "data" / "drive"
+    bars = np.zeros((96, 96), bool)
+    bars[:, ::12] = bars[:, 1::12] = True
+    for number in range(4):
+        image = np.clip(np.where(bars, 60, 160)[..., None] + rng.normal(0, 4, (96, 96, 3)), 0, 255).astype(np.uint8)
+        samples.write_image(folder / "images" / f"{number}.png", image)
+        samples.write_bool(folder / "truth" / f"{number}.png", bars)
+        samples.write_bool(folder / "fov" / f"{number}.png", np.ones_like(bars))
+        samples.write_bool(folder / "second_observer" / f"{number}.png", np.roll(bars, 2, axis=1))
+    samples.write_table(tmp_path / "data", [("drive", str(number), str(number)) for number in range(4)])
+    return tmp_path / "data"
+
+
+def test_changes_are_read_as_in_params():
+    changes = ablation_recipe.read_changes("loss.name=bce,augment.gamma=0.0,model.encoder_weights=null")
+    assert changes == {"loss.name": "bce", "augment.gamma": 0.0, "model.encoder_weights": None}
+    assert ablation_recipe.read_changes(ablation_recipe.BASELINE) == {}
+
+
+def test_new_keys_and_nested_keys_are_set():
+    changes = {"+data.custom.clinic": "data/clinic", "data.splits.chase_db1": "all"}
+    changed = with_params(load_params(), changes)
+    assert changed.data.custom["clinic"] == "data/clinic"
+    assert changed.data.splits.chase_db1 == "all"
+
+
+def test_second_observer_becomes_the_truth(data, tmp_path):
+    changed = samples.find(ablation_recipe.with_second_observer(data, tmp_path / "second"))
+    for sample, earlier in zip(changed, samples.find(data), strict=True):
+        assert (samples.image(sample) == samples.image(earlier)).all()
+        assert (samples.truth(sample) == samples.second_observer(earlier)).all()
+        assert (samples.truth(sample) != samples.truth(earlier)).any()
+
+
+def darkness(loss: str) -> tf.keras.Model:
+    """A network that finds dark pixels, but with BCE finds every pixel."""
+    image = tf.keras.Input((None, None, 3))
+    found = (lambda images: 0 * images[..., :1] + 0.5) if loss == "bce" else (lambda images: 1 - images[..., :1] / 255)
+    return tf.keras.Model(image, tf.keras.layers.Lambda(found)(image))
+
+
+def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_path, monkeypatch):
+    trained_on = []
+
+    def train_members(data, log, model, loss, train, state):
+        trained_on.append((loss.name, train.seed, len(data.train.images)))
+        return [darkness(loss.name)]
+
+    monkeypatch.setattr(ablation_recipe.train_stage, "train_members", train_members)
+    changes = {"patch.size": 96, "augment.n_per_patch": 1, "preprocess.fov_diameter": 96, "loss.name": "dice"}
+    experiments = {"tiny": Experiment("a network", changes | {"augment.elastic_sigma": 0.0})}
+    monkeypatch.setattr(ablation_recipe, "load_experiments", lambda: experiments)
+    results = tmp_path / "results.csv"
+    arguments = ["tiny", str(data), "loss.name=bce", "--seeds", "2", "--results", str(results)]
+    monkeypatch.setattr(sys, "argv", ["ablation_recipe", *arguments])
+    ablation_recipe.main()
+    assert trained_on == [(loss, seed, 4) for loss in ("dice", "bce") for seed in (1, 2) for _ in range(2)]
+    with results.open() as file:
+        baseline, trial = csv.DictReader(file)
+    assert (baseline["trial"], trial["trial"], trial["n_images"]) == ("baseline", "loss.name=bce", "4")
+    assert float(trial["mean_f1"]) < float(baseline["mean_f1"]) == 1
+    difference = float(trial["mean_f1"]) - float(baseline["mean_f1"])
+    assert float(trial["f1_difference"]) == pytest.approx(difference, abs=1e-5)
