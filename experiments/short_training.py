@@ -71,6 +71,8 @@ def with_params(params: Params, changes: Mapping[str, object]) -> Params:
         *sections, name = key.removeprefix("+").split(".")
         section = values
         for part in sections:
+            if not isinstance(section.get(part), dict):
+                raise ValueError(f"{key}: expected a parameter of params.yaml, got another key")
             section = section[part]
         section[name] = value
     return Params.model_validate(values)

@@ -16,6 +16,7 @@ import yaml
 from robustness import scratch_project
 from src.data import samples
 from src.metrics import metric_definitions
+from src.models import model_io
 from src.preprocessing import patch_storage
 from src.reporting import figure_texts
 from src.tracking.mlflow_setup import MlflowClient
@@ -24,6 +25,7 @@ from src.tracking.tracking_store import local_uri
 MULTI_SCALE = {"evaluate": {"tta_scales": [1.0, 0.5]}}
 NO_VALIDATION = {
     "data": {"validation_fraction": 0.0},
+    "model": {"architecture": "residual_w_net"},
     "train": {"ensemble_size": 2},
     "evaluate": {"threshold": 0.4},
     "baselines": {"filters": []},
@@ -35,7 +37,7 @@ BACKBONE = {"model": {"architecture": "unet", "backbone": "mobilenetv2"}}
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory, add_store) -> dict[str, Path]:
-    """Two folders in which all stages have run, one of them without validation images and with an ensemble."""
+    """Two folders in which all stages have run, one of them without validation images, with two W-Nets."""
     runs = []
     folders = {name: tmp_path_factory.mktemp(name) for name in ("default", "no_validation")}
     for folder, changes in zip(folders.values(), (MULTI_SCALE, NO_VALIDATION), strict=True):
@@ -168,6 +170,9 @@ def test_stages_run_where_no_image_is_held_out(roots):
     assert len(samples.find(root / "data" / "raw" / "train")) == 5
     table = pd.read_csv(root / "metrics" / "training.csv")
     assert list(table["epoch"]) == [1, 2, 3, 4]  # of two members
+    network = model_io.load(root / "data" / "model" / "model.h5")
+    assert {"member_1", "member_2"} <= {layer.name for layer in network.layers}
+    assert network.output_shape == (None, None, None, 1)
     assert np.isfinite(table["f1"]).all()
     assert table["validation_f1"].isna().all()
     held_out = json.loads((root / "metrics" / "validation.json").read_text(encoding="utf-8"))["validation"]

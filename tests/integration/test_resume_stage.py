@@ -41,10 +41,8 @@ def test_stopped_stage_ends_with_the_same_bytes(tmp_path, undisturbed, number):
 
 
 @pytest.mark.slow
-def test_w_net_resumes_and_saves_one_output(tmp_path):
-    roots = [project(tmp_path / name) for name in ("undisturbed", "killed")]
-    for root in roots:
-        change_params(root, "model", architecture="residual_w_net")
+def test_ensemble_resumes_and_saves_one_output(tmp_path):
+    roots = [project(tmp_path / name, ensemble_size=2) for name in ("undisturbed", "killed")]
     start_and_kill_stage(roots[1])
     assert run_stage(roots[0]) == run_stage(roots[1])
     assert model_io.load(roots[0] / "data" / "model" / "model.h5").output_shape == (None, None, None, 1)

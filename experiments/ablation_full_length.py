@@ -1,15 +1,18 @@
-"""Ablation of a named experiment at full length: python -m experiments.ablation_recipe NAME DATA [CHANGES ...].
+"""Ablation of a named experiment at full length: python -m experiments.ablation_full_length NAME DATA [CHANGES ...].
 
-NAME is an experiment of experiments.yaml; DATA is a folder of images as stage download writes it (`data/raw/train` of a
-run with `data.validation_fraction: 0`). CHANGES are the parameters that a trial changes, as `loss.name=bce` or
-`loss.name=bce_tversky,loss.fn_weight=0.6`; the baseline, the first, changes none. Each trial is trained twice: on
-one half of the images, tested on the other, and the other way round. So every image is predicted by a network that has
-not seen it, and `threshold` is that of the highest F1 over all of them: `evaluate.threshold` of a training on all
-images. Scores are in the field of view, without test-time augmentation but for flips; differences are paired by image,
-and of means over the seeds.
+NAME is an experiment of experiments.yaml; DATA is a folder of images of one data set as stage download writes it
+(`data/raw/train` of a run with `data.validation_fraction: 0`). CHANGES are the parameters that a trial changes, as
+`loss.name=bce` or `loss.name=bce_tversky,loss.fn_weight=0.6`; the baseline, the first trial, changes none. Each trial
+is trained twice: on one half of the patients, tested on the other, and the other way round. So every image is predicted
+by a network that has not seen it. `threshold` is that of the highest F1 over all of them, pooled; it can serve as
+`evaluate.threshold` of a training on all images. F1 and clDice are at that threshold, in the field of view. Differences
+are paired by image, and of means over the seeds.
+
+With --second-observer the vessels of the second observer are learnt and tested on: how well can an observer be learnt?
 """
 
 import argparse
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +32,7 @@ from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics, structural_metrics, vessel_geometry
 from src.metrics.probability_metrics import Histogram
-from src.models import architectures, tensorflow_setup
+from src.models import architectures, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
 from src.preprocessing import patch_storage, patches
@@ -39,9 +42,20 @@ from stages import augment, patch
 from stages import train as train_stage
 
 BASELINE = "baseline"
+IGNORED = ("data.", "train.ensemble_size", "train.seed", "evaluate.threshold")  # parameters without effect
 SCORES = ("f1", "auc_pr", "cldice")
 COLUMNS = (
-    *("experiment", "trial", "n_seeds", "n_images", "training_minutes", "threshold", "pooled_f1", "pooled_auc_roc"),
+    *(
+        "experiment",
+        "observer",
+        "trial",
+        "n_seeds",
+        "n_images",
+        "training_minutes",
+        "threshold",
+        "pooled_f1",
+        "pooled_auc_roc",
+    ),
     *("pooled_auc_pr", *(column for score in SCORES for column in (f"mean_{score}", *difference_columns(score)))),
 )
 
@@ -58,6 +72,11 @@ def with_second_observer(data: Path, folder: Path) -> Path:
     """Write `folder`, links to the images of `data`, in which the second observer's vessels are the truth."""
     sources = {"images": "images", "fov": "fov", "truth": "second_observer"}
     found = short_training.find_real_images(data)
+    for sample in found:
+        if not sample.path("second_observer").exists():
+            raise FileNotFoundError(
+                f"{sample.path('second_observer')}: missing; expected images with a second observer"
+            )
     samples.write_table(folder, [(sample.dataset, sample.id, sample.group) for sample in found])
     for place in {sample.folder for sample in found}:
         for kind, source in sources.items():
@@ -80,16 +99,19 @@ def train_and_predict(params: Params, seed: int, train: Path, held_out: Path) ->
         )
         log = EpochLog(folder / "training.csv")
         tf.keras.backend.clear_session()
+        tensorflow_setup.set_precision(section.mixed_precision)
         begin = time.perf_counter()
         [network] = train_stage.train_members(data, log, params.model, params.loss, section, None)
         minutes = (time.perf_counter() - begin) / 60
-    return list(predict(network, held_out, params)), minutes
+    return list(predict(model_io.as_float32(network), held_out, params)), minutes
 
 
 def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
     """Predict the images of a subset."""
-    config = params.evaluate.model_dump(include=set(InferenceConfig._fields)) | {"tta_scales": (1.0,)}
-    predictor = SlidingWindowPredictor(architectures.as_numpy_function(network), None, InferenceConfig(**config))
+    config = params.evaluate.model_dump(include=set(InferenceConfig._fields))
+    predictor = SlidingWindowPredictor(
+        architectures.as_numpy_function(network), network.input_shape[1], InferenceConfig(**config)
+    )
     size = params.preprocess.fov_diameter, params.preprocess.clahe_clip_limit
     for sample, prediction in predict_dataset.predict_subset(root, predictor, *size):
         levels = probability_levels.to_levels(prediction.probability)
@@ -137,17 +159,23 @@ def run_trial(params: Params, seeds: range, halves: list[tuple[Path, Path]]) -> 
 def read_changes(text: str) -> dict[str, object]:
     """Read the parameters that a trial changes.
 
-    >>> read_changes("loss.name=bce_tversky,loss.fn_weight=0.6")
-    {'loss.name': 'bce_tversky', 'loss.fn_weight': 0.6}
+    >>> read_changes("loss.name=bce,evaluate.tta_scales=[1.0,1.5]")
+    {'loss.name': 'bce', 'evaluate.tta_scales': [1.0, 1.5]}
+
+    Raises:
+        ValueError: it is no KEY=VALUE, or a parameter that has no effect here.
     """
-    pairs = (part.split("=", 1) for part in text.split(",") if text != BASELINE)
-    return {key: yaml.safe_load(value) for key, value in pairs}
+    pairs = [part.partition("=") for part in re.split(r",(?![^\[]*\])", text) if text != BASELINE]
+    for key, equals, _ in pairs:
+        if not equals or key.startswith(IGNORED):
+            raise ValueError(f"expected KEY=VALUE, but not of {', '.join(IGNORED)}, got {key!r}")
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 def main() -> None:
     """Write a row for each trial as it ends."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.ablation_recipe",
+        prog="python -m experiments.ablation_full_length",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -158,10 +186,16 @@ def main() -> None:
     parser.add_argument(
         "--second-observer", action="store_true", help="train and test on the second observer's vessels"
     )
-    parser.add_argument("--results", type=Path, default=RESULTS / "ablation_recipe.csv", help="CSV to write")
+    parser.add_argument("--results", type=Path, default=RESULTS / "ablation_full_length.csv", help="CSV to write")
     arguments = parser.parse_args()
     params = short_training.with_params(load_params(), load_experiments()[arguments.experiment].params)
-    trials = {name: short_training.with_params(params, read_changes(name)) for name in [BASELINE, *arguments.trials]}
+    try:
+        names = [BASELINE, *arguments.trials]
+        trials = {name: short_training.with_params(params, read_changes(name)) for name in names}
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.seeds < 1:
+        parser.error(f"expected at least 1 for --seeds, got {arguments.seeds}")
     tensorflow_setup.configure(params.train.cpu_threads, params.train.seed)
     writer, base = ResultWriter(arguments.results, COLUMNS), None
     with tempfile.TemporaryDirectory() as folder:
@@ -170,7 +204,6 @@ def main() -> None:
             data = with_second_observer(data, Path(folder) / "second_observer")
         halves = list(split_halves(data, Path(folder)))
         for name, changed in trials.items():
-            tensorflow_setup.set_precision(changed.train.mixed_precision)
             seeds = range(changed.train.seed, changed.train.seed + arguments.seeds)
             columns, means, groups = run_trial(changed, seeds, halves)
             base = base or means
@@ -179,6 +212,7 @@ def main() -> None:
                 columns |= {f"mean_{score}": float(values.mean())} | difference_values(score, difference)
             writer.add(
                 experiment=arguments.experiment,
+                observer="second" if arguments.second_observer else "first",
                 trial=name,
                 n_seeds=arguments.seeds,
                 n_images=len(groups),

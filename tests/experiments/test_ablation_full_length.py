@@ -4,12 +4,14 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import ablation_recipe
+from experiments import ablation_full_length
 from experiments.results_tables import Experiment
 from experiments.short_training import with_params
 from src.data import samples
 from src.models.tensorflow_setup import tf
 from src.params import load_params
+
+pytestmark = pytest.mark.usefixtures("no_workers")
 
 
 @pytest.fixture
@@ -29,9 +31,15 @@ def data(tmp_path):
 
 
 def test_changes_are_read_as_in_params():
-    changes = ablation_recipe.read_changes("loss.name=bce,augment.gamma=0.0,model.encoder_weights=null")
+    changes = ablation_full_length.read_changes("loss.name=bce,augment.gamma=0.0,model.encoder_weights=null")
     assert changes == {"loss.name": "bce", "augment.gamma": 0.0, "model.encoder_weights": None}
-    assert ablation_recipe.read_changes(ablation_recipe.BASELINE) == {}
+    assert ablation_full_length.read_changes(ablation_full_length.BASELINE) == {}
+
+
+@pytest.mark.parametrize("text", ["loss.name", "data.seed=2", "train.ensemble_size=3", "evaluate.threshold=0.4"])
+def test_changes_without_effect_are_rejected(text):
+    with pytest.raises(ValueError, match=f"expected KEY=VALUE.*got '{text.partition('=')[0]}'"):
+        ablation_full_length.read_changes(text)
 
 
 def test_new_keys_and_nested_keys_are_set():
@@ -42,11 +50,17 @@ def test_new_keys_and_nested_keys_are_set():
 
 
 def test_second_observer_becomes_the_truth(data, tmp_path):
-    changed = samples.find(ablation_recipe.with_second_observer(data, tmp_path / "second"))
+    changed = samples.find(ablation_full_length.with_second_observer(data, tmp_path / "second"))
     for sample, earlier in zip(changed, samples.find(data), strict=True):
         assert (samples.image(sample) == samples.image(earlier)).all()
         assert (samples.truth(sample) == samples.second_observer(earlier)).all()
         assert (samples.truth(sample) != samples.truth(earlier)).any()
+
+
+def test_missing_second_observer_is_named(data, tmp_path):
+    (data / "drive" / "second_observer" / "2.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"second_observer.2\.png: missing; expected images with a second"):
+        ablation_full_length.with_second_observer(data, tmp_path / "second")
 
 
 def darkness(loss: str) -> tf.keras.Model:
@@ -57,21 +71,34 @@ def darkness(loss: str) -> tf.keras.Model:
 
 
 def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_path, monkeypatch):
-    trained_on = []
+    trained_on, tested_on = [], []
 
     def train_members(data, log, model, loss, train, state):
         trained_on.append((loss.name, train.seed, len(data.train.images)))
         return [darkness(loss.name)]
 
-    monkeypatch.setattr(ablation_recipe.train_stage, "train_members", train_members)
+    def write_subset(root, *arguments):
+        halves.append({sample.id for sample in samples.find(root)})
+        original_write_subset(root, *arguments)
+
+    def predict(network, root, params):
+        tested_on.append({sample.id for sample in samples.find(root)})
+        return original_predict(network, root, params)
+
+    halves: list[set[str]] = []
+    original_write_subset, original_predict = ablation_full_length.patch.write_subset, ablation_full_length.predict
+    monkeypatch.setattr(ablation_full_length.patch, "write_subset", write_subset)
+    monkeypatch.setattr(ablation_full_length, "predict", predict)
+    monkeypatch.setattr(ablation_full_length.train_stage, "train_members", train_members)
     changes = {"patch.size": 96, "augment.n_per_patch": 1, "preprocess.fov_diameter": 96, "loss.name": "dice"}
     experiments = {"tiny": Experiment("a network", changes | {"augment.elastic_sigma": 0.0})}
-    monkeypatch.setattr(ablation_recipe, "load_experiments", lambda: experiments)
+    monkeypatch.setattr(ablation_full_length, "load_experiments", lambda: experiments)
     results = tmp_path / "results.csv"
     arguments = ["tiny", str(data), "loss.name=bce", "--seeds", "2", "--results", str(results)]
-    monkeypatch.setattr(sys, "argv", ["ablation_recipe", *arguments])
-    ablation_recipe.main()
+    monkeypatch.setattr(sys, "argv", ["ablation_full_length", *arguments])
+    ablation_full_length.main()
     assert trained_on == [(loss, seed, 4) for loss in ("dice", "bce") for seed in (1, 2) for _ in range(2)]
+    assert all(len(half) == 2 and half | other == set("0123") for half, other in zip(halves, tested_on, strict=True))
     with results.open() as file:
         baseline, trial = csv.DictReader(file)
     assert (baseline["trial"], trial["trial"], trial["n_images"]) == ("baseline", "loss.name=bce", "4")
