@@ -90,6 +90,7 @@ def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_pat
     monkeypatch.setattr(ablation_full_length.patch, "write_subset", write_subset)
     monkeypatch.setattr(ablation_full_length, "predict", predict)
     monkeypatch.setattr(ablation_full_length.train_stage, "train_members", train_members)
+    monkeypatch.setattr(ablation_full_length.tensorflow_setup, "configure", lambda *_: None)  # once a process
     changes = {"patch.size": 96, "augment.n_per_patch": 1, "preprocess.fov_diameter": 96, "loss.name": "dice"}
     experiments = {"tiny": Experiment("a network", changes | {"augment.elastic_sigma": 0.0})}
     monkeypatch.setattr(ablation_full_length, "load_experiments", lambda: experiments)
