@@ -116,7 +116,8 @@ def server(tmp_path, add_store):
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     places = ["--backend-store-uri", uri, "--artifacts-destination", str(tmp_path / "server" / "files")]
     with (tmp_path / "server" / "log").open("w") as log:
-        process = subprocess.Popen([*command, *places], stdout=log, stderr=log, start_new_session=True)
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # no processes for jobs
+        process = subprocess.Popen([*command, *places], env=variables, stdout=log, stderr=log, start_new_session=True)
         try:
             limit = time.monotonic() + 120
             while not responds(f"http://127.0.0.1:{port}/health"):
