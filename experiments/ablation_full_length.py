@@ -26,11 +26,12 @@ from experiments import short_training
 from experiments.ablation_training import split_halves
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.results_tables import load_experiments
+from experiments.short_training import TestResults
 from src.common import probability_levels
 from src.data import samples
 from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
-from src.metrics import probability_metrics, structural_metrics, vessel_geometry
+from src.metrics import probability_metrics
 from src.metrics.probability_metrics import Histogram
 from src.models import architectures, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
@@ -119,41 +120,30 @@ def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Pre
         yield Prediction(histogram, levels, sample)
 
 
-def cldice(prediction: Prediction, threshold: float, params: Params) -> float:
-    """Compute the centreline Dice of an image at a threshold."""
-    fov, limits = samples.fov(prediction.sample), params.evaluate.width_limits
-    maps = samples.truth(prediction.sample), probability_levels.above(prediction.levels, threshold)
-    return structural_metrics.cldice(*(vessel_geometry.measure_geometry(vessels, fov, limits) for vessels in maps))
-
-
-def image_scores(predictions: list[Prediction], threshold: float, params: Params) -> dict[str, np.ndarray]:
-    """Compute the SCORES (N,) of N images."""
-    return {
-        "f1": np.array([probability_metrics.scores_at(one.histogram, threshold)["f1"] for one in predictions]),
-        "auc_pr": np.array([probability_metrics.auc_pr(one.histogram) for one in predictions]),
-        "cldice": np.array([cldice(one, threshold, params) for one in predictions]),
-    }
-
-
 def run_trial(params: Params, seeds: range, halves: list[tuple[Path, Path]]) -> tuple[dict, dict, np.ndarray]:
     """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
-    scores, pooled, thresholds, minutes = [], [], [], 0.0
+    columns, scores, minutes = [], [], 0.0
     for seed in seeds:
         predictions: list[Prediction] = []
         for train, held_out in halves:
             of_half, took = train_and_predict(params, seed, train, held_out)
             predictions += of_half
             minutes += took / len(seeds)
-        pooled.append(sum((one.histogram for one in predictions), probability_metrics.EMPTY))
-        thresholds.append(probability_metrics.best_threshold(pooled[-1]))
-        scores.append(image_scores(predictions, thresholds[-1], params))
-    at_best = [probability_metrics.scores_at(*each) for each in zip(pooled, thresholds, strict=True)]
-    columns = {
-        f"pooled_{name}": float(np.mean([each[name] for each in at_best])) for name in ("f1", "auc_roc", "auc_pr")
-    }
-    columns |= {"threshold": float(np.mean(thresholds)), "training_minutes": minutes}
-    means = {name: np.mean([each[name] for each in scores], axis=0) for name in SCORES}
-    return columns, means, np.array([one.sample.group for one in predictions])
+        groups = np.array([one.sample.group for one in predictions])
+        results = TestResults([one.histogram for one in predictions], groups)
+        threshold = probability_metrics.best_threshold(results.pooled)
+        pooled = probability_metrics.scores_at(results.pooled, threshold)
+        columns.append(
+            {"threshold": threshold} | {f"pooled_{name}": pooled[name] for name in ("f1", "auc_roc", "auc_pr")}
+        )
+        cldice = [short_training.cldice(one.levels, threshold, one.sample, params) for one in predictions]
+        scores.append({"f1": results.f1(threshold), "auc_pr": results.auc_pr(), "cldice": np.array(cldice)})
+    means = {name: float(np.mean([each[name] for each in columns])) for name in columns[0]}
+    return (
+        means | {"training_minutes": minutes},
+        {name: np.mean([s[name] for s in scores], axis=0) for name in SCORES},
+        groups,
+    )
 
 
 def read_changes(text: str) -> dict[str, object]:

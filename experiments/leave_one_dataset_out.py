@@ -28,7 +28,7 @@ from src.data.samples import Sample
 from src.data.splits import Subsets
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
-from src.metrics import confusion_matrix, probability_metrics, structural_metrics, vessel_geometry
+from src.metrics import confusion_matrix, probability_metrics
 from src.metrics.probability_metrics import Histogram
 from src.models import architectures, losses, model_io, tensorflow_setup
 from src.params import Params, load_params
@@ -143,16 +143,6 @@ def predict_sizes(predictor: SlidingWindowPredictor, clahe: float, sample: Sampl
     return {size: probability_levels.to_levels(mean) for size, mean in means.items()}
 
 
-def cldice(levels: np.ndarray, threshold: float, sample: Sample, params: Params) -> float:
-    """Compute the centreline Dice of a prediction at a threshold."""
-    fov, limits = samples.fov(sample), params.evaluate.width_limits
-    vessels = probability_levels.above(levels, threshold)
-    truth, predicted = (
-        vessel_geometry.measure_geometry(map_, fov, limits) for map_ in (samples.truth(sample), vessels)
-    )
-    return structural_metrics.cldice(truth, predicted)
-
-
 def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histogram]:
     """Count the pixels in the FOV of an image predicted at each size."""
     truth, fov = samples.truth(sample), samples.fov(sample)
@@ -184,7 +174,7 @@ def test(
     found, centrelines = samples.find(folder), []
     for sample in tqdm(found, f"test {folder.parent.name}", unit="image"):
         levels = predict(sample)
-        centrelines.append(cldice(levels[shown], thresholds[shown], sample, params))
+        centrelines.append(short_training.cldice(levels[shown], thresholds[shown], sample, params))
         for size, of_image in histograms(sample, levels).items():
             images[size].append(of_image)
     groups = np.array([sample.group for sample in found])

@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from src.common import probability_levels
 from src.data import samples
+from src.data.samples import Sample
 from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
-from src.metrics import bootstrap, probability_metrics
+from src.metrics import bootstrap, probability_metrics, structural_metrics, vessel_geometry
 from src.models import architectures, losses, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params
@@ -161,6 +163,16 @@ def predict(network: tf.keras.Model, root: Path, params: Params, inference: Infe
     predicted = predict_dataset.predict_subset(root, predictor, preprocess.fov_diameter, preprocess.clahe_clip_limit)
     images = [(predict_dataset.pool_histograms([one])[one[0].dataset], one[0].group) for one in predicted]
     return TestResults([histogram for histogram, _ in images], np.array([group for _, group in images]))
+
+
+def cldice(levels: np.ndarray, threshold: float, sample: Sample, params: Params) -> float:
+    """Compute the centreline Dice of a prediction at a threshold."""
+    fov, limits = samples.fov(sample), params.evaluate.width_limits
+    vessels = probability_levels.above(levels, threshold)
+    truth, predicted = (
+        vessel_geometry.measure_geometry(map_, fov, limits) for map_ in (samples.truth(sample), vessels)
+    )
+    return structural_metrics.cldice(truth, predicted)
 
 
 def paired_difference(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> bootstrap.Difference:
