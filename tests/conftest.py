@@ -34,7 +34,7 @@ stages:
 """
 
 
-LONGEST = ("test_guides.py", "integration", "training", "tracking", "models", "serving")  # last longest, in this order
+LONGEST = ("test_guides.py", "integration", "training", "tracking", "models", "serving")  # the longest first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
