@@ -184,13 +184,14 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    """A headless Chromium; skips where the machine has none. Only while a file runs: it keeps an event loop running."""
+    """A headless Chromium; skips where there is none, or no playwright. Only for a file: it keeps an event loop running."""
     found = next((place for place in map(shutil.which, CHROMIUMS) if place), None)
     if found is None:
         pytest.skip(f"no browser here: install one of {', '.join(CHROMIUMS)} to try the pages")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found) as opened:
+    playwright_api = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright here: requirements/dev.txt has it"
+    )
+    with playwright_api.sync_playwright() as playwright, playwright.chromium.launch(executable_path=found) as opened:
         yield opened
 
 
