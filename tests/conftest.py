@@ -184,7 +184,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    """A headless Chromium; skips where there is none, or no playwright. Only for a file: it keeps an event loop running."""
+    """A headless Chromium, for a file: it keeps an event loop running. Skips where it or playwright is missing."""
     found = next((place for place in map(shutil.which, CHROMIUMS) if place), None)
     if found is None:
         pytest.skip(f"no browser here: install one of {', '.join(CHROMIUMS)} to try the pages")
