@@ -6,7 +6,8 @@ NAME is an experiment of experiments.yaml; DATA is a folder of images of one dat
 is trained twice: on one half of the patients, tested on the other, and the other way round. So every image is predicted
 by a network that has not seen it. `threshold` is that of the highest F1 over all of them, pooled; it can serve as
 `evaluate.threshold` of a training on all images. F1 and clDice are at that threshold, in the field of view. Differences
-are paired by image, and of means over the seeds.
+are paired by image, and of means over the seeds. Networks are kept below --work: an interrupted run goes on where it
+was, and trials that differ in section `evaluate` share their networks.
 
 With --second-observer the vessels of the second observer are learnt and tested on: how well can an observer be learnt?
 """
@@ -27,7 +28,7 @@ from experiments.ablation_training import split_halves
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.results_tables import load_experiments
 from experiments.short_training import TestResults
-from src.common import probability_levels
+from src.common import atomic_io, probability_levels
 from src.data import samples
 from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
@@ -37,6 +38,7 @@ from src.models import architectures, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
 from src.preprocessing import patch_storage, patches
+from src.training import checkpoint_store
 from src.training.epoch_log import EpochLog
 from src.training.trainer import TrainingData
 from stages import augment, patch
@@ -87,14 +89,18 @@ def with_second_observer(data: Path, folder: Path) -> Path:
     return folder
 
 
-def train_and_predict(params: Params, seed: int, train: Path, held_out: Path) -> tuple[list[Prediction], float]:
-    """Train on the images of one half from a seed, and predict the other half; also the minutes of the training."""
+def train(params: Params, seed: int, images: Path, work: Path) -> tuple[Path, float]:
+    """Train on the images of one half from a seed, unless `work` has the network; return its file and the minutes."""
+    section = params.train.model_copy(update={"seed": seed, "ensemble_size": 1})
+    file = work / f"{fingerprint(params.model_copy(update={'train': section}), images)}.h5"
+    took = file.with_suffix(".minutes")
+    if file.exists():
+        return file, float(took.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         side = patches.context_side(params.patch.size, params.patch.context)
-        patch.write_subset(train, folder / "patches", side, params.patch, params.preprocess)
+        patch.write_subset(images, folder / "patches", side, params.patch, params.preprocess)
         augment.main(folder / "patches", folder / "augmented", params.patch.size, params.augment)
-        section = params.train.model_copy(update={"seed": seed, "ensemble_size": 1})
         data = TrainingData(
             patch_storage.read(folder / "augmented"), None, section.batch_size, seed, crop_size=section.crop_size
         )
@@ -104,7 +110,18 @@ def train_and_predict(params: Params, seed: int, train: Path, held_out: Path) ->
         begin = time.perf_counter()
         [network] = train_stage.train_members(data, log, params.model, params.loss, section, None)
         minutes = (time.perf_counter() - begin) / 60
-    return list(predict(model_io.as_float32(network), held_out, params)), minutes
+    atomic_io.write_text(took, f"{minutes}\n")
+    model_io.save(model_io.as_float32(network), file)
+    return file, minutes
+
+
+def fingerprint(params: Params, images: Path) -> str:
+    """Hash what a network of these images is made from."""
+    sections = params.model_dump(include={"preprocess", "patch", "augment", "model", "loss", "train"})
+    kinds = ("images", "fov", "truth")
+    files = [sample.path(kind).resolve() for sample in samples.find(images) for kind in kinds]
+    weights = Path(params.model.encoder_weights or "")
+    return checkpoint_store.training_fingerprint(sections, [*files, weights] if weights.is_file() else files)
 
 
 def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
@@ -120,14 +137,16 @@ def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Pre
         yield Prediction(histogram, levels, sample)
 
 
-def run_trial(params: Params, seeds: range, halves: list[tuple[Path, Path]]) -> tuple[dict, dict, np.ndarray]:
+def run_trial(
+    params: Params, seeds: range, halves: list[tuple[Path, Path]], work: Path
+) -> tuple[dict, dict, np.ndarray]:
     """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
     columns, scores, minutes = [], [], 0.0
     for seed in seeds:
         predictions: list[Prediction] = []
-        for train, held_out in halves:
-            of_half, took = train_and_predict(params, seed, train, held_out)
-            predictions += of_half
+        for images, held_out in halves:
+            file, took = train(params, seed, images, work)
+            predictions += predict(model_io.load(file), held_out, params)
             minutes += took / len(seeds)
         groups = np.array([one.sample.group for one in predictions])
         results = TestResults([one.histogram for one in predictions], groups)
@@ -176,6 +195,7 @@ def main() -> None:
     parser.add_argument(
         "--second-observer", action="store_true", help="train and test on the second observer's vessels"
     )
+    parser.add_argument("--work", type=Path, default=Path("data/ablation_full_length"), help="folder of networks")
     parser.add_argument("--results", type=Path, default=RESULTS / "ablation_full_length.csv", help="CSV to write")
     arguments = parser.parse_args()
     params = short_training.with_params(load_params(), load_experiments()[arguments.experiment].params)
@@ -195,7 +215,7 @@ def main() -> None:
         halves = list(split_halves(data, Path(folder)))
         for name, changed in trials.items():
             seeds = range(changed.train.seed, changed.train.seed + arguments.seeds)
-            columns, means, groups = run_trial(changed, seeds, halves)
+            columns, means, groups = run_trial(changed, seeds, halves, arguments.work)
             base = base or means
             for score, values in means.items():
                 difference = short_training.paired_difference(values, base[score], groups)

@@ -21,18 +21,14 @@ def _fraction_inside(skeleton: tf.Tensor, vessels: tf.Tensor) -> tf.Tensor:
 def _soft_skeleton(vessels: tf.Tensor) -> tf.Tensor:
     skeleton = tf.nn.relu(vessels - _open(vessels))
     for _ in range(SKELETON_STEPS):
-        vessels = _erode(vessels)
+        vessels = losses.erode(vessels)
         ridge = tf.nn.relu(vessels - _open(vessels))
         skeleton += tf.nn.relu(ridge - skeleton * ridge)
     return skeleton
 
 
-def _erode(vessels: tf.Tensor) -> tf.Tensor:
-    return -tf.nn.max_pool2d(-vessels[..., None], 3, 1, "SAME")[..., 0]
-
-
 def _open(vessels: tf.Tensor) -> tf.Tensor:
-    return tf.nn.max_pool2d(_erode(vessels)[..., None], 3, 1, "SAME")[..., 0]
+    return losses.dilate(losses.erode(vessels))
 
 
 def bce_dice_cldice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

@@ -194,7 +194,7 @@ class Model(Section):
 class Loss(Section):
     """The loss that training minimises."""
 
-    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal"]
+    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal", "skeleton_recall"]
     alpha: Unit
     gamma: Annotated[NotNegative, Field(le=100)]
     focal_weight: Unit | None
@@ -211,7 +211,7 @@ class Train(Section):
     """The optimisation."""
 
     learning_rate: Positive
-    lr_schedule: Literal["cosine", "constant"]
+    lr_schedule: Literal["cosine", "constant", "cooldown"]
     warmup_fraction: Annotated[Float, Field(ge=0, lt=1)]
     epochs: Count
     steps_per_epoch: Count | None

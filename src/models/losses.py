@@ -13,6 +13,7 @@ from src.models.tensorflow_setup import tf
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 EPSILON = 1e-7
 THIN_VESSEL_KERNEL = 5  # pixels of the network's input; narrower vessels are thin
+SKELETON_EROSIONS = 7  # by a square of 3 pixels: enough for vessels of 15 pixels
 
 
 def _weighted_mean(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -63,6 +64,35 @@ def bce_dice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -
     return bce_loss(truth, probability, weight) + dice_loss(truth, probability, weight)
 
 
+def skeleton_recall_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """1 - (sum(s p) + eps) / (sum(s) + eps), sums over the batch of maps (B, H, W) (Kirchhoff et al., ECCV 2024).
+
+    s is the skeleton of the vessels, dilated to a width of 3 pixels and cut to the vessels: each stretch of a vessel
+    counts alike, however wide it is. The skeleton is Lantuejoul's: the pixels that an opening removes, at each erosion.
+    """
+    skeleton, eroded = truth - dilate(erode(truth)), truth
+    for _ in range(SKELETON_EROSIONS):
+        eroded = erode(eroded)
+        skeleton = tf.maximum(skeleton, eroded - dilate(erode(eroded)))
+    found = tf.stop_gradient(dilate(skeleton) * truth) * weight
+    return 1.0 - (tf.reduce_sum(found * probability) + EPSILON) / (tf.reduce_sum(found) + EPSILON)
+
+
+def bce_dice_skeleton_recall_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy + Dice + skeleton recall."""
+    return bce_dice_loss(truth, probability, weight) + skeleton_recall_loss(truth, probability, weight)
+
+
+def erode(maps: tf.Tensor, side: int = 3) -> tf.Tensor:
+    """Erode maps (B, H, W) by a square of `side` pixels."""
+    return -dilate(-maps, side)
+
+
+def dilate(maps: tf.Tensor, side: int = 3) -> tf.Tensor:
+    """Dilate maps (B, H, W) by a square of `side` pixels."""
+    return tf.nn.max_pool2d(maps[..., None], side, 1, "SAME")[..., 0]
+
+
 def tversky_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor, fn_weight: float) -> tf.Tensor:
     """1 - (TP + eps) / (TP + fn_weight FN + (1 - fn_weight) FP + eps), sums over the batch.
 
@@ -105,8 +135,7 @@ def weight_thin_vessels(loss: Loss, factor: float) -> Loss:
     """
 
     def weighted_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        eroded = -tf.nn.max_pool2d(-truth[..., None], THIN_VESSEL_KERNEL, 1, "SAME")
-        thin = truth - tf.nn.max_pool2d(eroded, THIN_VESSEL_KERNEL, 1, "SAME")[..., 0]
+        thin = truth - dilate(erode(truth, THIN_VESSEL_KERNEL), THIN_VESSEL_KERNEL)
         return loss(truth, probability, weight * (1.0 + (factor - 1.0) * thin))
 
     return loss if factor == 1 else weighted_loss
@@ -126,6 +155,7 @@ def get(name: str, alpha: float, gamma: float, focal_weight: float | None, fn_we
         "bce_dice": bce_dice_loss,
         "bce_tversky": partial(bce_tversky_loss, fn_weight=fn_weight),
         "unified_focal": partial(unified_focal_loss, gamma=gamma, fn_weight=fn_weight),
+        "skeleton_recall": bce_dice_skeleton_recall_loss,
     }
     if name not in known:
         raise ValueError(f"loss.name: expected one of {', '.join(known)}, got {name!r}")

@@ -82,6 +82,23 @@ def test_unified_focal_loss_of_one_pixel_by_hand():
     assert value(loss, *arguments) == pytest.approx(expected, rel=1e-5)
 
 
+def test_skeleton_recall_counts_wide_and_thin_vessels_alike():
+    truth = np.zeros((1, 32, 32), np.float32)
+    truth[0, 4:7] = truth[0, 16:25] = 1.0  # three and nine pixels wide; the skeleton is dilated to three
+    thin_found, rim_missed = truth.copy(), truth.copy()
+    thin_found[0, 16:25] = 0.0
+    rim_missed[0, [16, 24]] = 0.0
+    inside, both = np.ones_like(truth), get_loss("skeleton_recall")
+
+    def skeleton_recall(probability: np.ndarray) -> float:
+        return value(both, truth, probability, inside) - value(get_loss("bce_dice"), truth, probability, inside)
+
+    assert skeleton_recall(truth) == pytest.approx(0, abs=1e-6)
+    assert skeleton_recall(np.ones_like(truth)) == pytest.approx(0, abs=1e-5)
+    assert skeleton_recall(rim_missed) < 0.1
+    assert skeleton_recall(thin_found) == pytest.approx(0.5, abs=0.05)
+
+
 def test_pixels_of_thin_vessels_are_weighted():
     truth = np.zeros((1, 32, 32), np.float32)
     truth[0, 4:7] = truth[0, 16:24] = 1.0  # three and eight pixels wide
