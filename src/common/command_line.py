@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM = "python -m src"
 MAX_WIDTH = 100  # columns of a help page on a wide terminal
+FIELD_ANGLES = (20, 120)  # degrees: least and largest of --field-angle
 
 
 class ManualFormatter(argparse.HelpFormatter):
@@ -85,6 +86,18 @@ def positive_integer(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return int(text)
+
+
+def field_angle(text: str) -> float:
+    """Parse the angle of a field of view in degrees."""
+    least, largest = FIELD_ANGLES
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not least <= value <= largest:
+        raise argparse.ArgumentTypeError(f"expected {least} to {largest} degrees, got {text}")
+    return value
 
 
 def open_fraction(text: str) -> float:

@@ -27,9 +27,9 @@ COLUMNS = (
         *vascular_biomarkers.NAMES,
         "quality",
     ),
-    *("sha256", "model", "tta", "threshold"),
+    *("sha256", "model", "tta", "field_angle", "threshold"),
 )
-KEYS = ("sha256", "model", "tta", "threshold")  # they decide whether a row is up to date
+KEYS = ("sha256", "model", "tta", "field_angle", "threshold")  # they decide whether a row is up to date
 DONE, REJECTED, STARTED = "done", "rejected", "started"
 MAPS = ("probability", "vessels", "overlay", "uncertainty")
 TINT = np.array(rgb(SKY), np.float32)  # stands out on red
@@ -58,9 +58,9 @@ class ImageJob(NamedTuple):
 class ImagePredictor:
     """A network with the options of a run."""
 
-    def __init__(self, network: OnnxModel, tta: bool, threshold: float | None) -> None:
+    def __init__(self, network: OnnxModel, tta: bool, field_angle: float | None, threshold: float | None) -> None:
         """Predict with or without test-time augmentation, at `threshold`, or at the network's own where it is None."""
-        self.network, self.tta = network, tta
+        self.network, self.tta, self.field_angle = network, tta, field_angle
         self.threshold = network.settings.threshold if threshold is None else threshold
 
     def started_row(self, job: ImageJob, content: bytes | None) -> Row:
@@ -72,6 +72,7 @@ class ImagePredictor:
             "sha256": "" if content is None else hashlib.sha256(content).hexdigest(),
             "model": self.network.sha256,
             "tta": str(self.tta).lower(),
+            "field_angle": "" if self.field_angle is None else format_number(self.field_angle),
             "threshold": format_number(self.threshold),
         }
         return dict.fromkeys(COLUMNS, "") | known
@@ -91,7 +92,7 @@ class ImagePredictor:
             OSError: a map cannot be written.
         """
         image, fov, flags, acquisition = input_validation.read_fundus(content, str(job.file))
-        prediction = self.network.predict(image, fov, self.tta)
+        prediction = self.network.predict(image, fov, self.tta, self.field_angle)
         vessels = self.network.binarize(prediction.probability, self.threshold)
         biomarkers = vascular_biomarkers.measure_biomarkers(vessels, fov, prediction.uncertainty)
         samples.write_probability(job.path("probability"), prediction.probability)

@@ -12,6 +12,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from src.common import atomic_io, probability_levels
+from src.common.reference_scale import REFERENCE_FIELD_ANGLE
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, Prediction, SlidingWindowPredictor
 
@@ -57,7 +58,9 @@ class OnnxModel:
         self.session = _load_session(content, path, threads)
         self.settings = _read_settings(self.session, path)
 
-    def predict(self, image: np.ndarray, fov: np.ndarray, tta: bool = True) -> Prediction:
+    def predict(
+        self, image: np.ndarray, fov: np.ndarray, tta: bool = True, field_angle: float | None = None
+    ) -> Prediction:
         """Predict probability and uncertainty, each (H, W) float32 in [0, 1], 0 outside the FOV.
 
         Args:
@@ -65,12 +68,15 @@ class OnnxModel:
             fov: its field of view, (H, W) bool with at least one pixel.
             tta: whether to average over the flips and scales of the settings; without, the image is predicted once,
                 and the uncertainty is None.
+            field_angle: degrees that the camera sees, where it is known: a wider field is enlarged, so that vessels
+                have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
         """
         settings = self.settings
         flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
         config = InferenceConfig(settings.tile, settings.overlap, flips, BATCH_SIZE, scales, settings.logit_adjustment)
         predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
-        return segmentation.segment_image(image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit)
+        diameter = round(settings.fov_diameter * (field_angle or REFERENCE_FIELD_ANGLE) / REFERENCE_FIELD_ANGLE)
+        return segmentation.segment_image(image, fov, predictor, diameter, settings.clahe_clip_limit)
 
     def yields_uncertainty(self, tta: bool) -> bool:
         """Return whether `predict` averages several predictions, and so yields the uncertainty."""

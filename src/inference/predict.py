@@ -7,7 +7,7 @@ from pathlib import Path
 
 import filelock
 
-from src.common.command_line import command_parser, open_fraction, positive_integer
+from src.common.command_line import command_parser, field_angle, open_fraction, positive_integer
 from src.common.signals import graceful_stop
 from src.inference.input_files import InputFiles, find_images
 from src.inference.onnx_model import DEFAULT_MODEL
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_prediction_arguments(parser)
     parser.add_argument("--threads", type=positive_integer, default=2, metavar="N", help="CPU threads")
     given = parser.parse_args(arguments)
-    options = PredictOptions(given.model, given.threads, given.tta, given.threshold)
+    options = PredictOptions(given.model, given.threads, given.tta, given.field_angle, given.threshold)
     try:
         load_predictor(options)  # an invalid model is rejected first
         files = find_images(given.images, given.out)
@@ -109,6 +109,13 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         help="test-time augmentation: average over the flips and sizes of the image that the model was packed with, "
         "which also yields the uncertainty; --no-tta predicts once, up to four times as fast with the shipped network, "
         "and removes the uncertainty maps of an earlier run",
+    )
+    parser.add_argument(
+        "--field-angle",
+        type=field_angle,
+        metavar="DEGREES",
+        help="of the camera, where you know it, 20 to 120: a wider field is predicted at a larger size (default: as if "
+        "it were 45)",
     )
     parser.add_argument(
         "--threshold",

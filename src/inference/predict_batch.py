@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler, such as tcp://host:8786")
     given = parser.parse_args(arguments)
     threads = 1 if given.cluster else max(cores // given.workers, 1)
-    options = PredictOptions(given.model.resolve(), threads, given.tta, given.threshold)
+    options = PredictOptions(given.model.resolve(), threads, given.tta, given.field_angle, given.threshold)
     try:
         load_predictor(options)  # an invalid model is rejected before any worker starts
         out = given.out.resolve()

@@ -59,6 +59,7 @@ class PredictOptions(NamedTuple):
     model: Path
     threads: int
     tta: bool
+    field_angle: float | None
     threshold: float | None
 
 
@@ -66,7 +67,8 @@ class PredictOptions(NamedTuple):
 def load_predictor(options: PredictOptions) -> ImagePredictor:
     """Load the network, once a process; raises as `OnnxModel` does."""
     cv2.setNumThreads(options.threads)
-    return ImagePredictor(OnnxModel(options.model, options.threads), options.tta, options.threshold)
+    network = OnnxModel(options.model, options.threads)
+    return ImagePredictor(network, options.tta, options.field_angle, options.threshold)
 
 
 def check_output_folder(out: Path) -> None:

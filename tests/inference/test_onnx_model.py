@@ -52,6 +52,18 @@ def test_uncertainty_needs_flips_or_several_scales(network, flips, scales, yield
     assert (other.predict(SYNTHETIC.image, SYNTHETIC.fov).uncertainty is not None) is yields
 
 
+def test_field_angle_is_a_fov_diameter_relative_to_45_degrees(network):
+    wider = OnnxModel.__new__(OnnxModel)
+    wider.session, wider.settings = network.session, network.settings._replace(fov_diameter=300)
+    by_angle, by_diameter, usual, unknown = (
+        each.predict(SYNTHETIC.image, SYNTHETIC.fov, field_angle=angle).probability
+        for each, angle in ((network, 67.5), (wider, None), (network, 45.0), (network, None))
+    )
+    assert np.array_equal(by_angle, by_diameter)
+    assert np.array_equal(usual, unknown)
+    assert np.abs(by_angle - unknown).max() > 0
+
+
 @pytest.mark.parametrize(("threshold", "expected"), [(None, [False, True]), (0.1, [True, True]), (0.9, [False, False])])
 def test_vessels_are_where_the_probability_exceeds_the_threshold(network, threshold, expected):
     assert network.binarize(np.array([[0.2, 0.7]]), threshold).tolist() == [expected]

@@ -88,11 +88,12 @@ def test_image_that_is_up_to_date_is_not_predicted_again(run, image, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")} == before
 
 
-@pytest.mark.parametrize("change", ["image", "threshold", "tta", "map removed"])
+@pytest.mark.parametrize("change", ["image", "threshold", "tta", "field angle", "map removed"])
 def test_image_is_predicted_again_after_a_change(run, image, tmp_path, change):
     out = tmp_path / "out"
     run(image, "--out", out)
-    options = {"threshold": ["--threshold", "0.5"], "tta": ["--no-tta"]}.get(change, [])
+    changed = {"threshold": ["--threshold", "0.5"], "tta": ["--no-tta"], "field angle": ["--field-angle", "60"]}
+    options = changed.get(change, [])
     if change == "image":
         Image.fromarray(SYNTHETIC.image[::-1]).save(image)
     if change == "map removed":
@@ -235,6 +236,8 @@ def test_folder_with_invalid_images_is_resumed_after_a_kill(packed, run, tmp_pat
     [
         (["none.png"], "none.png: expected a file, a folder with images"),
         (["--threshold", "1.5"], "expected a number between 0 and 1, got 1.5"),
+        (["--field-angle", "4.5"], "expected 20 to 120 degrees, got 4.5"),
+        (["--field-angle", "wide"], "expected 20 to 120 degrees, got wide"),
         (["--threads", "0"], "expected a number of at least 1, got 0"),
     ],
 )

@@ -74,7 +74,7 @@ def test_two_workers_of_which_one_is_killed_write_what_one_process_writes(images
     assert process.returncode == 1
     assert stderr.count(f"rejected: {images.resolve() / 'invalid.jpg'}: ") == 1
     assert "1 rejected (see column reason), 0 in failed subfolders" in stdout
-    options = predict_folder.PredictOptions(packed, 1, tta=True, threshold=None)
+    options = predict_folder.PredictOptions(packed, 1, tta=True, field_angle=None, threshold=None)
     single = predict_folder.predict_folder(tmp_path / "single", sorted(images.resolve().iterdir()), options)
     assert (single.predicted, single.already_done, len(single.rejected)) == (IMAGES, 0, 1)
     pd.testing.assert_frame_equal(table(tmp_path / "several"), table(tmp_path / "single"))
