@@ -91,13 +91,12 @@ def measure_keras(network: Path, settings: ModelSettings, shape: tuple[int, int]
 def keras_predictor(network: Path, settings: ModelSettings, tta: bool) -> Predict:
     """Load the network in Keras."""
     from src.inference import segmentation
-    from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
+    from src.inference.sliding_window import SlidingWindowPredictor
     from src.models import architectures, model_io, tensorflow_setup
 
     tensorflow_setup.configure(THREADS)
     model = model_io.load(network)
-    flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
-    config = InferenceConfig(settings.tile, settings.overlap, flips, 4, scales, settings.logit_adjustment)
+    config = settings.inference_config(tta, batch_size=4)
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     return lambda image, fov: segmentation.segment_image(
         image, fov, predictor, settings.fov_diameter, settings.clahe_clip_limit

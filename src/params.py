@@ -244,6 +244,7 @@ class Evaluate(Section):
 
     tta_flips: bool
     tta_scales: Annotated[tuple[Annotated[Float, Field(ge=0.25, le=4)], ...], Field(min_length=1, max_length=8)]
+    scale_weighting: bool
     logit_adjustment: bool
     tile: Annotated[Side, Field(ge=64, multiple_of=32)]
     overlap: Annotated[Int, Field(ge=0)]

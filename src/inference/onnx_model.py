@@ -39,6 +39,13 @@ class ModelSettings(NamedTuple):
     tta_scales: tuple[float, ...]
     tta_flips: bool = True  # networks packed by earlier versions do not say
     logit_adjustment: bool = False  # nor this
+    scale_weighting: bool = False  # nor this
+
+    def inference_config(self, tta: bool, batch_size: int) -> InferenceConfig:
+        """Return how images are predicted, with or without test-time augmentation."""
+        shared = {name: value for name, value in self._asdict().items() if name in InferenceConfig._fields}
+        without = {} if tta else {"tta_flips": False, "tta_scales": (1.0,)}
+        return InferenceConfig(batch_size=batch_size, **(shared | without))
 
 
 class OnnxModel:
@@ -72,8 +79,7 @@ class OnnxModel:
                 have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
         """
         settings = self.settings
-        flips, scales = (settings.tta_flips, settings.tta_scales) if tta else (False, (1.0,))
-        config = InferenceConfig(settings.tile, settings.overlap, flips, BATCH_SIZE, scales, settings.logit_adjustment)
+        config = settings.inference_config(tta, BATCH_SIZE)
         predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
         diameter = round(settings.fov_diameter * (field_angle or REFERENCE_FIELD_ANGLE) / REFERENCE_FIELD_ANGLE)
         return segmentation.segment_image(image, fov, predictor, diameter, settings.clahe_clip_limit)
@@ -136,7 +142,7 @@ def _check(settings: ModelSettings) -> None:
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, kind):
             raise ValueError(f"{name}: unexpected value {value!r:.80}")
-    for name in ("tta_flips", "logit_adjustment"):
+    for name in ("tta_flips", "logit_adjustment", "scale_weighting"):
         if not isinstance(getattr(settings, name), bool):
             raise ValueError(f"{name}: unexpected value {getattr(settings, name)!r:.80}")
     scales = settings.tta_scales

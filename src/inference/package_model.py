@@ -47,6 +47,7 @@ def package(network: Path, validation: Path, params: Params, out: Path) -> None:
         tta_scales=evaluate.tta_scales,
         tta_flips=evaluate.tta_flips,
         logit_adjustment=evaluate.logit_adjustment,
+        scale_weighting=evaluate.scale_weighting,
     )
     atomic_io.write_bytes(out, add_settings(network.read_bytes(), settings))
 

@@ -7,6 +7,7 @@ from src.inference.sliding_window import Prediction, SlidingWindowPredictor, mer
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
+WEIGHT_TEMPERATURE = 0.02  # of expected F1
 OWN_THRESHOLDS = (0.25, 0.75)  # least and largest: an image without vessels shall not get any from noise
 
 
@@ -27,10 +28,32 @@ def segment_image(
         prepared = normalization.prepare(image, fov, round(scale * fov_diameter), clahe_clip_limit)
         prediction = predictor.predict(prepared.image)
         predictions.append(prediction.apply(lambda array: normalization.to_native(array, fov.shape)))
-    merged = merge_scales(predictions).apply(lambda array: np.where(fov, array, np.float32(0)))
+    weights = scale_weights([each.probability for each in predictions], fov) if predictor.scale_weighting else None
+    merged = merge_scales(predictions, weights).apply(lambda array: np.where(fov, array, np.float32(0)))
     if predictor.logit_adjustment:
         return merged._replace(probability=adjust_logits(merged.probability, fov))
     return merged
+
+
+def scale_weights(probabilities: list[np.ndarray], fov: np.ndarray) -> np.ndarray:
+    """Weight the N predictions of an image at several sizes by how sure the network is, (N,) float32 with sum 1.
+
+    The weights are the softmax of the highest expected F1 of each (see `probability_metrics`), divided by
+    WEIGHT_TEMPERATURE. Where vessels have an unusual width in pixels, probabilities are vague, and F1 is expected to be
+    low.
+
+    Args:
+        probabilities: N maps (H, W) float32 in [0, 1].
+        fov: field of view, (H, W) bool with at least one pixel.
+    """
+    expected = np.array([probability_metrics.highest_expected_f1(_count_levels(each, fov)) for each in probabilities])
+    weights = np.exp((expected - expected.max()) / WEIGHT_TEMPERATURE)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def _count_levels(probability: np.ndarray, fov: np.ndarray) -> np.ndarray:
+    """Count the pixels in the FOV at each level, (65536,)."""
+    return np.bincount(probability_levels.to_levels(probability[fov]), minlength=probability_levels.LEVELS)
 
 
 def own_threshold(counts: np.ndarray) -> float:
@@ -52,7 +75,6 @@ def adjust_logits(probability: np.ndarray, fov: np.ndarray) -> np.ndarray:
     Returns:
         Probability (H, W) float32 in [0, 1]; the order of the pixels is unchanged.
     """
-    counts = np.bincount(probability_levels.to_levels(probability[fov]), minlength=probability_levels.LEVELS)
-    threshold = np.float32(own_threshold(counts))
+    threshold = np.float32(own_threshold(_count_levels(probability, fov)))
     vessel, background = probability * (1 - threshold), (1 - probability) * threshold
     return vessel / (vessel + background)

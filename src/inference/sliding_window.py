@@ -25,6 +25,7 @@ class InferenceConfig(NamedTuple):
         batch_size: flips predicted at once.
         tta_scales: sizes of the image over which the prediction is averaged, relative to its usual size.
         logit_adjustment: whether `segmentation.adjust_logits` follows.
+        scale_weighting: whether `tta_scales` are weighted by `segmentation.scale_weights`.
     """
 
     tile: int
@@ -33,13 +34,15 @@ class InferenceConfig(NamedTuple):
     batch_size: int
     tta_scales: tuple[float, ...]
     logit_adjustment: bool = False
+    scale_weighting: bool = False
 
 
 class Prediction(NamedTuple):
     """Vessel probability and uncertainty of an image, (H, W) float32 in [0, 1] each.
 
-    The probability is the mean over all test-time augmentations. The uncertainty is twice their standard deviation: 0
-    where all agree, 1 where half of them output 0 and half output 1; None with a single prediction.
+    The probability is the mean over all test-time augmentations, weighted or not. The uncertainty is twice their
+    standard deviation: 0 where all agree, 1 where half of them output 0 and half output 1; None with a single
+    prediction.
     """
 
     probability: np.ndarray
@@ -50,20 +53,22 @@ class Prediction(NamedTuple):
         return Prediction(function(self.probability), None if self.uncertainty is None else function(self.uncertainty))
 
 
-def merge_scales(predictions: list[Prediction]) -> Prediction:
-    """Average predictions of one image at several scales, each the mean over equally many augmentations.
+def merge_scales(predictions: list[Prediction], weights: np.ndarray | None = None) -> Prediction:
+    """Average N predictions of one image at several scales, each the mean over equally many augmentations.
 
-    The total variance is the mean variance within a scale plus the variance of the means (law of total variance). The
+    `weights`, (N,) float32, sum to 1; None weights all alike. The total variance is the mean variance within a scale plus the variance of the means (law of total variance). The
     uncertainty is limited to 1, as resizing may take it beyond.
     """
     if len(predictions) == 1:
         return predictions[0]
     probabilities = np.stack([each.probability for each in predictions])
-    variance = probabilities.var(axis=0)
+    mean = np.average(probabilities, axis=0, weights=weights)
+    variance = np.average(np.square(probabilities - mean), axis=0, weights=weights)
     uncertainties = [each.uncertainty for each in predictions if each.uncertainty is not None]
     if uncertainties:
-        variance += np.mean([np.square(uncertainty / 2) for uncertainty in uncertainties], axis=0)
-    return Prediction(probabilities.mean(axis=0), np.minimum(2 * np.sqrt(variance), np.float32(1)))
+        within = [np.square(uncertainty / 2) for uncertainty in uncertainties]
+        variance += np.average(within, axis=0, weights=weights)
+    return Prediction(mean, np.minimum(2 * np.sqrt(variance), np.float32(1)))
 
 
 class SlidingWindowPredictor:
@@ -78,7 +83,7 @@ class SlidingWindowPredictor:
         self.flips = FLIPS if config.tta_flips else FLIPS[:1]
         self.batch_size = config.batch_size
         self.tta_scales = config.tta_scales
-        self.logit_adjustment = config.logit_adjustment
+        self.logit_adjustment, self.scale_weighting = config.logit_adjustment, config.scale_weighting
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict a prepared image, (H, W, 3) uint8, at its own size."""

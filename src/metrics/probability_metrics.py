@@ -112,8 +112,17 @@ def expected_f1_threshold(counts: np.ndarray) -> float:
     Args:
         counts: number of pixels at each level, (65536,), some of them above 0.
     """
+    return best_threshold(_expected_histogram(counts))
+
+
+def highest_expected_f1(counts: np.ndarray) -> float:
+    """Return the expected F1 in [0, 1] at `expected_f1_threshold`; 0 where no pixel is above level 0."""
+    return float(_f1_above(_expected_histogram(counts)).max()) if counts[1:].any() else 0.0
+
+
+def _expected_histogram(counts: np.ndarray) -> Histogram:
     probability = np.arange(LEVELS) / (LEVELS - 1)
-    return best_threshold(Histogram(counts * probability, counts * (1 - probability)))
+    return Histogram(counts * probability, counts * (1 - probability))
 
 
 def _f1_above(h: Histogram) -> np.ndarray:

@@ -41,6 +41,7 @@ class Service:
         batch_size: int,
         tta_scales: Sequence[float],
         logit_adjustment: bool,
+        scale_weighting: bool,
     ) -> None:
         """Load the network of an .h5; all else is as in sections `preprocess` and `evaluate` of params.yaml.
 
@@ -52,7 +53,8 @@ class Service:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {KERAS}, got {found}: {remedy}")
         model = model_io.load(network)
-        inference = InferenceConfig(tile, overlap, tta_flips, batch_size, tuple(tta_scales), logit_adjustment)
+        scales = tuple(tta_scales)
+        inference = InferenceConfig(tile, overlap, tta_flips, batch_size, scales, logit_adjustment, scale_weighting)
         forward = architectures.as_numpy_function(model)
         self.predictor = SlidingWindowPredictor(forward, model.input_shape[1], inference)
         self.fov_diameter, self.clahe_clip_limit = fov_diameter, clahe_clip_limit

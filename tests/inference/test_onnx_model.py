@@ -146,6 +146,7 @@ def test_settings_of_another_version_are_named(tmp_path):
         ("tile", True),
         ("tta_flips", 1),
         ("logit_adjustment", None),
+        ("scale_weighting", 0),
     ],
 )
 def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, value):
@@ -159,7 +160,7 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
 def test_settings_of_earlier_versions_are_read(network, tmp_path):
     settings = network.settings._asdict()
     settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
-    del settings["tta_flips"], settings["logit_adjustment"]
+    del settings["tta_flips"], settings["logit_adjustment"], settings["scale_weighting"]
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
     path.write_bytes(model.SerializeToString())

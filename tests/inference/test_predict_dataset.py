@@ -18,7 +18,7 @@ class DarknessPredictor:
     """A predictor whose probability is the darkness of the prepared image, at one scale."""
 
     tta_scales = (1.0,)
-    logit_adjustment = False
+    logit_adjustment = scale_weighting = False
 
     def predict(self, image: np.ndarray) -> Prediction:
         return Prediction((1 - image[..., 0] / 255).astype(np.float32), None)

@@ -38,6 +38,41 @@ def test_single_scale_need_not_be_one():
     assert [images.shape for images in inputs] == [(1, 32, 32, 3)]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_surer_prediction_has_more_weight(order):
+    sure, vague = FOV * np.float32(1), FOV * np.float32(0.5)
+    sure[20:], vague[20:] = 0, 0
+    weights = segmentation.scale_weights([sure, vague][::order], FOV)[::order]
+    assert weights.dtype == np.float32
+    difference = (1 - 2 * 0.5 / 1.5) / segmentation.WEIGHT_TEMPERATURE  # of the expected F1
+    assert np.allclose(weights, [1 / (1 + np.exp(-difference)), 1 / (1 + np.exp(difference))])
+    assert np.allclose(segmentation.scale_weights([vague, vague, vague], FOV), 1 / 3)
+
+
+def test_map_without_vessels_has_no_weight_beside_one_with_vessels():
+    empty = np.zeros(FOV.shape, np.float32)
+    assert segmentation.scale_weights([empty, FOV * np.float32(0.9)], FOV)[0] < 1e-6
+    assert np.allclose(segmentation.scale_weights([empty, empty], FOV), 0.5)
+
+
+def test_scales_are_weighted_where_the_configuration_says_so():
+    outputs = iter([0.9, 0.6] * 2)
+
+    def forward(images: np.ndarray) -> np.ndarray:
+        return np.full((*images.shape[:3], 1), next(outputs), np.float32)
+
+    maps = []
+    for weighting in (False, True):
+        config = InferenceConfig(1024, 0, False, 1, (1.0, 2.0), scale_weighting=weighting)
+        predictor = SlidingWindowPredictor(forward, None, config)
+        maps.append(segmentation.segment_image(IMAGE, FOV, predictor, 30, 0.0).probability)
+    singles = [FOV * np.float32(0.9), FOV * np.float32(0.6)]
+    first, second = segmentation.scale_weights(singles, FOV)
+    assert np.allclose(maps[0][FOV], 0.75)
+    assert np.allclose(maps[1][FOV], 0.9 * first + 0.6 * second)
+    assert first > second
+
+
 def faint_vessels(odds: float) -> np.ndarray:
     """Probabilities, (60, 80), whose odds are too low or too high by one factor."""
     right = np.random.default_rng(1).beta(0.3, 1.5, FOV.shape)

@@ -115,6 +115,16 @@ def test_merged_scales_have_mean_and_uncertainty_of_all_augmentations():
     assert np.allclose(uncertainty, 2 * pooled.std(axis=0), atol=1e-6)
 
 
+def test_scales_are_weighted():
+    outputs = np.random.default_rng(1).random((2, 4, 5, 6), np.float32)  # two scales, four flips
+    predictions = [Prediction(of_scale.mean(axis=0), 2 * of_scale.std(axis=0)) for of_scale in outputs]
+    repeated = np.concatenate([outputs[0], outputs[0], outputs[0], outputs[1]])
+    probability, uncertainty = merge_scales(predictions, np.float32([0.75, 0.25]))
+    assert probability.dtype == uncertainty.dtype == np.float32
+    assert np.allclose(probability, repeated.mean(axis=0), atol=1e-6)
+    assert np.allclose(uncertainty, 2 * repeated.std(axis=0), atol=1e-6)
+
+
 def test_a_single_scale_is_not_changed_by_merging():
     probability = np.full((2, 2), 0.25, np.float32)
     single = Prediction(probability, np.float32([[0.1, 0.2], [0.3, 0.4]]))

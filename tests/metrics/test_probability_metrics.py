@@ -182,6 +182,18 @@ def test_threshold_of_highest_expected_f1_is_the_best_one_where_probabilities_ar
     )
 
 
+def test_highest_expected_f1_is_that_of_its_threshold_where_probabilities_are_right():
+    rng = np.random.default_rng(1)
+    probability = rng.beta(0.3, 1.5, (1, 400_000))
+    truth = rng.random(probability.shape) < probability
+    image = probability_metrics.histogram(probability_levels.to_levels(probability), truth, np.ones_like(truth))
+    counts = image.vessel + image.background
+    threshold = probability_metrics.expected_f1_threshold(counts)
+    found = dice(probability_metrics.counts_above(image, threshold))
+    assert probability_metrics.highest_expected_f1(counts) == pytest.approx(found, abs=0.003)
+    assert probability_metrics.highest_expected_f1(np.bincount([0, 0], minlength=LEVELS)) == 0
+
+
 @pytest.mark.parametrize("level", [1, 1000, LEVELS - 1])
 def test_expected_f1_of_one_level_is_highest_at_every_threshold_below_it(level):
     counts = np.zeros(LEVELS, int)

@@ -34,6 +34,7 @@ SETTINGS = {
     "batch_size": 2,
     "tta_scales": [1.0, 0.75],
     "logit_adjustment": False,
+    "scale_weighting": True,
 }
 FUNDUS, OTHER = generator.generate(1, 0, 160, 150), generator.generate(1, 1, 130, 200)
 TOLERANCE = 1e-3
