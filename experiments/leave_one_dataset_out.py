@@ -4,14 +4,15 @@ SET is a name as in `data.train`. Each of CONFIGURATIONS trains the compact U-Ne
 models/synthetic_pretrained.h5, on the training images of the other sets, equally many patches of each in a batch. Some
 training images of each set are held out: the threshold is that of the best mean over the sets of pooled F1 on them. The
 test images are all images of the left-out set, or the official test images of DRIVE. All images are predicted at
-several sizes, given by the diameter of their field of view; `540+720` is the mean of the predictions at two. Scores are
-in the field of view, at the native size. Data and networks are kept below --work, so that an interrupted run goes on
-where it was.
+several sizes, given by the diameter of their field of view; `540+720` is the mean of the predictions at two, and
+`weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
+proportion to the angle that the camera sees. Scores are in the field of view, at the native size. Data and networks are
+kept below --work, so that an interrupted run goes on where it was.
 """
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from tqdm import tqdm
 from experiments import short_training
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference, with_params
-from src.common import probability_levels
+from src.common import atomic_io, probability_levels
+from src.common.reference_scale import REFERENCE_FIELD_ANGLE
 from src.data import samples, subset_writer
 from src.data.entries import Entry
 from src.data.samples import Sample
@@ -69,7 +71,11 @@ WIDE = {
     "patch.stride": 268,
     "patch.context": 2.56,
 }
-SIZES = ("360", "540", "720", "1080", "1440", "540+720", "540+1080", "540+720+1080")
+SIZES = ("360", "540", "720", "900", "1080", "1440", "540+720", "540+720+1080", "540+900+1440")
+WEIGHTED, BY_FIELD_ANGLE = "weighted", "by field angle"
+ALL_SIZES = (*SIZES, WEIGHTED, BY_FIELD_ANGLE)
+WEIGHTED_SIZES = (540, 900, 1440)
+FIELD_ANGLES = {"chase_db1": 30, "hrf": 60, "fives_sample": 50}  # degrees; else REFERENCE_FIELD_ANGLE
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
@@ -83,7 +89,7 @@ COLUMNS = (
     *(*difference_columns("cldice"), "training_minutes"),
 )
 SHOWN_SIZE = {BASELINE: "540"}  # of which clDice is computed, and with which other configurations are compared
-DEFAULT_SHOWN_SIZE = "540+720+1080"
+DEFAULT_SHOWN_SIZE = WEIGHTED
 
 
 class ImageScores(NamedTuple):
@@ -121,25 +127,32 @@ def prepare(name: str, folder: Path, params: Params) -> None:
 
 def train(
     configuration: Configuration, folders: Sequence[Path], plan: TrainingPlan, params: Params, file: Path
-) -> float:
-    """Train a network on augmented patches of the folders, save it to `file`, and return the minutes it took."""
+) -> None:
+    """Train a network on augmented patches of the folders, save it to `file`, and the minutes it took beside it."""
     loss = trainer.fov_weighted_loss(
         losses.get(**params.loss.model_copy(update={"name": configuration.loss}).model_dump())
     )
-    network, minutes = short_training.fit(partial(compact_unet, params, WEIGHTS), loss, folders, plan)
+    network, minutes = short_training.fit(functools.partial(compact_unet, params, WEIGHTS), loss, folders, plan)
+    atomic_io.write_text(file.with_suffix(".minutes"), f"{minutes}\n")
     model_io.save(model_io.as_float32(network), file)
-    return minutes
 
 
 def predict_sizes(predictor: SlidingWindowPredictor, clahe: float, sample: Sample) -> dict[str, np.ndarray]:
-    """Predict an image at each size of SIZES: probability (H, W) as levels of 16 bits."""
+    """Predict an image at each size of SIZES, WEIGHTED and BY_FIELD_ANGLE: probability (H, W) as levels of 16 bits."""
     image, fov = samples.image(sample), samples.fov(sample)
-    single = {
-        size: segmentation.segment_image(image, fov, predictor, int(size), clahe).probability
-        for size in SIZES
-        if "+" not in size
-    }
-    means = {size: np.mean([single[one] for one in size.split("+")], axis=0) for size in SIZES}
+
+    @functools.cache
+    def single(size: int) -> np.ndarray:
+        return segmentation.segment_image(image, fov, predictor, size, clahe).probability
+
+    def weighted(sizes: Sequence[int]) -> np.ndarray:
+        maps = [single(size) for size in sizes]
+        return np.average(maps, axis=0, weights=segmentation.scale_weights(maps, fov))
+
+    angle = FIELD_ANGLES.get(sample.dataset, REFERENCE_FIELD_ANGLE)
+    by_angle = [round(size * angle / REFERENCE_FIELD_ANGLE) for size in WEIGHTED_SIZES]
+    means = {size: np.mean([single(int(one)) for one in size.split("+")], axis=0) for size in SIZES}
+    means |= {WEIGHTED: weighted(WEIGHTED_SIZES), BY_FIELD_ANGLE: weighted(by_angle)}
     return {size: probability_levels.to_levels(mean) for size, mean in means.items()}
 
 
@@ -151,7 +164,7 @@ def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histo
 
 def choose_thresholds(predict: Predict, folders: Sequence[Path]) -> dict[str, float]:
     """Choose the threshold of each size on the validation images of some data sets, one folder each."""
-    pooled = {size: [probability_metrics.EMPTY] * len(folders) for size in SIZES}
+    pooled = {size: [probability_metrics.EMPTY] * len(folders) for size in ALL_SIZES}
     for number, folder in enumerate(folders):
         for sample in samples.find(folder):
             for size, of_image in histograms(sample, predict(sample)).items():
@@ -170,7 +183,7 @@ def test(
     predict: Predict, folder: Path, thresholds: dict[str, float], shown: str, params: Params
 ) -> Iterator[tuple[dict[str, str | float], ImageScores]]:
     """Yield scores of a data set at each size: columns of the table, and scores image by image."""
-    images: dict[str, list[Histogram]] = {size: [] for size in SIZES}
+    images: dict[str, list[Histogram]] = {size: [] for size in ALL_SIZES}
     found, centrelines = samples.find(folder), []
     for sample in tqdm(found, f"test {folder.parent.name}", unit="image"):
         levels = predict(sample)
@@ -242,17 +255,18 @@ def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
         for left_out in arguments.left_out or arguments.sets:
             others = [other for other in arguments.sets if other != left_out]
             plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
-            file, minutes = place / f"{left_out}.h5", float("nan")
+            file = place / f"{left_out}.h5"
             if not file.exists():
                 for other in others:
                     if not (place / other / "augmented" / "images.npy").exists():
                         short_training.augment_subset(
                             arguments.work / other / "train", place / other, N_PATCHES, changed
                         )
-                minutes = train(configuration, [place / other / "augmented" for other in others], plan, changed, file)
+                train(configuration, [place / other / "augmented" for other in others], plan, changed, file)
+            minutes = float(file.with_suffix(".minutes").read_text(encoding="utf-8"))
             forward = architectures.as_numpy_function(model_io.load(file))
             predictor = SlidingWindowPredictor(forward, None, INFERENCE)
-            predict = partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit)
+            predict = functools.partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit)
             thresholds = choose_thresholds(predict, [arguments.work / other / "validation" for other in others])
             shown = SHOWN_SIZE.get(name, DEFAULT_SHOWN_SIZE)
             for columns, scores in test(predict, arguments.work / left_out / "test", thresholds, shown, changed):

@@ -7,7 +7,7 @@ from src.inference.sliding_window import Prediction, SlidingWindowPredictor, mer
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
-WEIGHT_TEMPERATURE = 0.02  # of expected F1
+WEIGHT_TEMPERATURE = 0.03  # of expected F1
 OWN_THRESHOLDS = (0.25, 0.75)  # least and largest: an image without vessels shall not get any from noise
 
 

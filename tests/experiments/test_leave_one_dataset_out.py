@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import leave_one_dataset_out as experiment
-from experiments.leave_one_dataset_out import CONFIGURATIONS, SIZES, ImageScores
+from experiments.leave_one_dataset_out import ALL_SIZES, CONFIGURATIONS, ImageScores
 from experiments.short_training import with_params
 from src.common import probability_levels
 from src.data import samples
@@ -43,16 +43,24 @@ def test_validation_images_are_held_out_of_the_training_images(params, tmp_path)
 
 
 @pytest.mark.slow
-def test_prediction_at_two_sizes_is_the_mean_of_both(params, tmp_path):
+def test_prediction_at_several_sizes_is_their_mean(params, tmp_path, monkeypatch):
     experiment.prepare("phantom", tmp_path, params)
     sample = samples.find(tmp_path / "test")[0]
     config = InferenceConfig(tile=256, overlap=32, tta_flips=False, batch_size=1, tta_scales=(1.0,))
     darker = SlidingWindowPredictor(lambda images: 1 - images[..., :1] / 255, None, config)
+    monkeypatch.setitem(experiment.FIELD_ANGLES, "phantom", 90)
     levels = experiment.predict_sizes(darker, 0.0, sample)
-    assert set(levels) == set(SIZES)
+    assert set(levels) == set(ALL_SIZES)
     mean = (levels["540"].astype(float) + levels["720"]) / 2
     assert np.abs(levels["540+720"] - mean).max() <= 1
     assert (levels["540"] != levels["720"]).any()
+    maps, fov = [levels[size] / 65535 for size in ("540", "900", "1440")], samples.fov(sample)
+    weights = segmentation.scale_weights(maps, fov)
+    assert np.abs(levels["weighted"] / 65535 - np.average(maps, axis=0, weights=weights)).max() < 1e-3
+    monkeypatch.setattr(experiment, "WEIGHTED_SIZES", (1080, 1800, 2880))
+    monkeypatch.setitem(experiment.FIELD_ANGLES, "phantom", 45)
+    larger = experiment.predict_sizes(darker, 0.0, sample)
+    assert np.array_equal(levels["by field angle"], larger["weighted"])
 
 
 def test_scores_are_compared_image_by_image_with_the_baseline():

@@ -108,7 +108,9 @@ def test_learning_rate_cools_down_in_the_last_fifth():
 
 
 def test_patience_restores_the_best_weights(tmp_path):
-    worse = SCHEDULE._replace(epochs=30, learning_rate=3.0, lr_schedule="constant", clip_norm=None, monitor="loss", patience=3)
+    worse = SCHEDULE._replace(
+        epochs=30, learning_rate=3.0, lr_schedule="constant", clip_norm=None, monitor="loss", patience=3
+    )
     model = fit_small_network(tmp_path / "t.csv", worse)
     rows = read(tmp_path / "t.csv")
     best = min(range(len(rows)), key=lambda i: rows[i]["validation_loss"])
