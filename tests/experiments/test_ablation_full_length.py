@@ -65,9 +65,9 @@ def test_missing_second_observer_is_named(data, tmp_path):
 
 def darkness(loss: str) -> tf.keras.Model:
     """A network that finds dark pixels, but with BCE finds every pixel."""
-    image = tf.keras.Input((None, None, 3))
-    found = (lambda images: 0 * images[..., :1] + 0.5) if loss == "bce" else (lambda images: 1 - images[..., :1] / 255)
-    return tf.keras.Model(image, tf.keras.layers.Lambda(found)(image))
+    image, red = tf.keras.Input((None, None, 3)), [0.0 if loss == "bce" else -1 / 255, 0.0, 0.0]
+    weights = [np.reshape(red, (1, 1, 3, 1)), np.array([0.5 if loss == "bce" else 1.0])]
+    return tf.keras.Model(image, tf.keras.layers.Conv2D(1, 1, weights=weights)(image))
 
 
 def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_path, monkeypatch):
@@ -95,14 +95,21 @@ def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_pat
     experiments = {"tiny": Experiment("a network", changes | {"augment.elastic_sigma": 0.0})}
     monkeypatch.setattr(ablation_full_length, "load_experiments", lambda: experiments)
     results = tmp_path / "results.csv"
-    arguments = ["tiny", str(data), "loss.name=bce", "--seeds", "2", "--results", str(results)]
+    trials = ["loss.name=bce", "evaluate.tta_scales=[1.5]"]
+    arguments = ["tiny", str(data), *trials, "--seeds", "2", "--results", str(results), "--work", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["ablation_full_length", *arguments])
     ablation_full_length.main()
     assert trained_on == [(loss, seed, 4) for loss in ("dice", "bce") for seed in (1, 2) for _ in range(2)]
-    assert all(len(half) == 2 and half | other == set("0123") for half, other in zip(halves, tested_on, strict=True))
+    assert all(len(half) == 2 and half | other == set("0123") for half, other in zip(halves, tested_on, strict=False))
+    assert tested_on[8:] == tested_on[:4]  # by the networks of the baseline
+    written = results.read_bytes()
+    ablation_full_length.main()
+    assert results.read_bytes() == written
+    assert len(trained_on) == 8
     with results.open() as file:
-        baseline, trial = csv.DictReader(file)
+        baseline, trial, larger = csv.DictReader(file)
     assert (baseline["trial"], trial["trial"], trial["n_images"]) == ("baseline", "loss.name=bce", "4")
     assert float(trial["mean_f1"]) < float(baseline["mean_f1"]) == 1
+    assert larger["training_minutes"] == baseline["training_minutes"]
     difference = float(trial["mean_f1"]) - float(baseline["mean_f1"])
     assert float(trial["f1_difference"]) == pytest.approx(difference, abs=1e-5)
