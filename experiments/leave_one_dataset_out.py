@@ -12,6 +12,7 @@ kept below --work, so that an interrupted run goes on where it was.
 
 import argparse
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,9 +72,9 @@ WIDE = {
     "patch.stride": 268,
     "patch.context": 2.56,
 }
-SIZES = ("360", "540", "720", "900", "1080", "1440", "540+720", "540+720+1080", "540+900+1440")
+SIZES = ("360", "540", "720", "1080", "1440", "540+720+1080")
 WEIGHTED, BY_FIELD_ANGLE = "weighted", "by field angle"
-ALL_SIZES = (*SIZES, WEIGHTED, BY_FIELD_ANGLE)
+ALL_SIZES = (*SIZES, "540+900+1440", WEIGHTED, BY_FIELD_ANGLE)  # of other configurations than the baseline
 WEIGHTED_SIZES = (540, 900, 1440)
 FIELD_ANGLES = {"chase_db1": 30, "hrf": 60, "fives_sample": 50}  # degrees; else REFERENCE_FIELD_ANGLE
 CONFIGURATIONS = {
@@ -137,23 +138,28 @@ def train(
     model_io.save(model_io.as_float32(network), file)
 
 
-def predict_sizes(predictor: SlidingWindowPredictor, clahe: float, sample: Sample) -> dict[str, np.ndarray]:
-    """Predict an image at each size of SIZES, WEIGHTED and BY_FIELD_ANGLE: probability (H, W) as levels of 16 bits."""
+def predict_sizes(
+    predictor: SlidingWindowPredictor, clahe: float, sizes: Sequence[str], sample: Sample
+) -> dict[str, np.ndarray]:
+    """Predict an image at each of some of ALL_SIZES: probability (H, W) as levels of 16 bits."""
     image, fov = samples.image(sample), samples.fov(sample)
 
     @functools.cache
     def single(size: int) -> np.ndarray:
         return segmentation.segment_image(image, fov, predictor, size, clahe).probability
 
-    def weighted(sizes: Sequence[int]) -> np.ndarray:
-        maps = [single(size) for size in sizes]
+    def weighted(angle: float) -> np.ndarray:
+        maps = [single(round(size * angle / REFERENCE_FIELD_ANGLE)) for size in WEIGHTED_SIZES]
         return np.average(maps, axis=0, weights=segmentation.scale_weights(maps, fov))
 
-    angle = FIELD_ANGLES.get(sample.dataset, REFERENCE_FIELD_ANGLE)
-    by_angle = [round(size * angle / REFERENCE_FIELD_ANGLE) for size in WEIGHTED_SIZES]
-    means = {size: np.mean([single(int(one)) for one in size.split("+")], axis=0) for size in SIZES}
-    means |= {WEIGHTED: weighted(WEIGHTED_SIZES), BY_FIELD_ANGLE: weighted(by_angle)}
-    return {size: probability_levels.to_levels(mean) for size, mean in means.items()}
+    def merged(size: str) -> np.ndarray:
+        if size == WEIGHTED:
+            return weighted(REFERENCE_FIELD_ANGLE)
+        if size == BY_FIELD_ANGLE:
+            return weighted(FIELD_ANGLES.get(sample.dataset, REFERENCE_FIELD_ANGLE))
+        return np.mean([single(int(one)) for one in size.split("+")], axis=0)
+
+    return {size: probability_levels.to_levels(merged(size)) for size in sizes}
 
 
 def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histogram]:
@@ -164,7 +170,7 @@ def histograms(sample: Sample, levels: dict[str, np.ndarray]) -> dict[str, Histo
 
 def choose_thresholds(predict: Predict, folders: Sequence[Path]) -> dict[str, float]:
     """Choose the threshold of each size on the validation images of some data sets, one folder each."""
-    pooled = {size: [probability_metrics.EMPTY] * len(folders) for size in ALL_SIZES}
+    pooled: defaultdict[str, list[Histogram]] = defaultdict(lambda: [probability_metrics.EMPTY] * len(folders))
     for number, folder in enumerate(folders):
         for sample in samples.find(folder):
             for size, of_image in histograms(sample, predict(sample)).items():
@@ -183,7 +189,7 @@ def test(
     predict: Predict, folder: Path, thresholds: dict[str, float], shown: str, params: Params
 ) -> Iterator[tuple[dict[str, str | float], ImageScores]]:
     """Yield scores of a data set at each size: columns of the table, and scores image by image."""
-    images: dict[str, list[Histogram]] = {size: [] for size in ALL_SIZES}
+    images: dict[str, list[Histogram]] = {size: [] for size in thresholds}
     found, centrelines = samples.find(folder), []
     for sample in tqdm(found, f"test {folder.parent.name}", unit="image"):
         levels = predict(sample)
@@ -266,7 +272,8 @@ def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
             minutes = float(file.with_suffix(".minutes").read_text(encoding="utf-8"))
             forward = architectures.as_numpy_function(model_io.load(file))
             predictor = SlidingWindowPredictor(forward, None, INFERENCE)
-            predict = functools.partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit)
+            sizes = SIZES if name == BASELINE else ALL_SIZES
+            predict = functools.partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit, sizes)
             thresholds = choose_thresholds(predict, [arguments.work / other / "validation" for other in others])
             shown = SHOWN_SIZE.get(name, DEFAULT_SHOWN_SIZE)
             for columns, scores in test(predict, arguments.work / left_out / "test", thresholds, shown, changed):
