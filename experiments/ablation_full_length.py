@@ -121,7 +121,8 @@ def fingerprint(params: Params, images: Path) -> str:
     kinds = ("images", "fov", "truth")
     files = [sample.path(kind).resolve() for sample in samples.find(images) for kind in kinds]
     weights = Path(params.model.encoder_weights or "")
-    return checkpoint_store.training_fingerprint(sections, [*files, weights] if weights.is_file() else files)
+    inputs = [Path(__file__), *files, *([weights] if weights.is_file() else [])]
+    return checkpoint_store.training_fingerprint(sections, inputs)
 
 
 def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:

@@ -4,7 +4,7 @@ SET is a name as in `data.train`. Each of CONFIGURATIONS trains the compact U-Ne
 models/synthetic_pretrained.h5, on the training images of the other sets, equally many patches of each in a batch. Some
 training images of each set are held out: the threshold is that of the best mean over the sets of pooled F1 on them. The
 test images are all images of the left-out set, or the official test images of DRIVE. All images are predicted at
-several sizes, given by the diameter of their field of view; `540+720` is the mean of the predictions at two, and
+several sizes, given by the diameter of their field of view; `540+720+1080` is the mean of the predictions at three, and
 `weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
 proportion to the angle that the camera sees. Scores are in the field of view, at the native size. Data and networks are
 kept below --work, so that an interrupted run goes on where it was.

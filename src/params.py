@@ -194,7 +194,9 @@ class Model(Section):
 class Loss(Section):
     """The loss that training minimises."""
 
-    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal", "skeleton_recall"]
+    name: Literal[
+        "focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "bce_dice_skeleton_recall", "unified_focal"
+    ]
     alpha: Unit
     gamma: Annotated[NotNegative, Field(le=100)]
     focal_weight: Unit | None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM = "python -m src"
 MAX_WIDTH = 100  # columns of a help page on a wide terminal
-FIELD_ANGLES = (20, 120)  # degrees: least and largest of --field-angle
+FIELD_ANGLES = (20, 60)  # degrees: least and largest of --field-angle
 
 
 class ManualFormatter(argparse.HelpFormatter):

@@ -75,8 +75,8 @@ class OnnxModel:
             fov: its field of view, (H, W) bool with at least one pixel.
             tta: whether to average over the flips and scales of the settings; without, the image is predicted once,
                 and the uncertainty is None.
-            field_angle: degrees that the camera sees, where it is known: a wider field is enlarged, so that vessels
-                have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
+            field_angle: angle of view of the camera in degrees, where it is known: a wider field is enlarged, so that
+                vessels have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
         """
         settings = self.settings
         config = settings.inference_config(tta, BATCH_SIZE)

@@ -114,8 +114,8 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "--field-angle",
         type=field_angle,
         metavar="DEGREES",
-        help="of the camera, where you know it, 20 to 120: a wider field is predicted at a larger size (default: as if "
-        "it were 45)",
+        help="angle of view of the camera, 20 to 60, if known: a wider field is predicted at a larger size (default: "
+        "as if it were 45). It is meant for networks of several cameras, such as the shipped one",
     )
     parser.add_argument(
         "--threshold",

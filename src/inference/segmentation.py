@@ -19,7 +19,7 @@ def segment_image(
     Args:
         image: (H, W, 3) uint8 RGB.
         fov: field of view, (H, W) bool with at least one pixel.
-        predictor: the network; its `tta_scales` are averaged.
+        predictor: the network; its `tta_scales` are averaged, weighted or not.
         fov_diameter: pixels that the image's FOV has in the network's input at scale 1.
         clahe_clip_limit: see `normalization.prepare`.
     """
@@ -36,11 +36,11 @@ def segment_image(
 
 
 def scale_weights(probabilities: list[np.ndarray], fov: np.ndarray) -> np.ndarray:
-    """Weight the N predictions of an image at several sizes by how sure the network is, (N,) float32 with sum 1.
+    """Weight the N predictions of an image at several sizes by the confidence of the network, (N,) float32 with sum 1.
 
     The weights are the softmax of the highest expected F1 of each (see `probability_metrics`), divided by
-    WEIGHT_TEMPERATURE. Where vessels have an unusual width in pixels, probabilities are vague, and F1 is expected to be
-    low.
+    WEIGHT_TEMPERATURE. Where vessels have an unusual width in pixels, few probabilities are near 0 or 1, and F1 is
+    expected to be low.
 
     Args:
         probabilities: N maps (H, W) float32 in [0, 1].

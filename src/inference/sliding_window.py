@@ -56,8 +56,9 @@ class Prediction(NamedTuple):
 def merge_scales(predictions: list[Prediction], weights: np.ndarray | None = None) -> Prediction:
     """Average N predictions of one image at several scales, each the mean over equally many augmentations.
 
-    `weights`, (N,) float32, sum to 1; None weights all alike. The total variance is the mean variance within a scale plus the variance of the means (law of total variance). The
-    uncertainty is limited to 1, as resizing may take it beyond.
+    `weights`, (N,) float32, sum to 1; None weights all alike. The total variance is the mean variance within a scale
+    plus the variance of the means (law of total variance), both weighted. The uncertainty is limited to 1, as resizing
+    may take it beyond.
     """
     if len(predictions) == 1:
         return predictions[0]

@@ -67,8 +67,8 @@ def bce_dice_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -
 def skeleton_recall_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """1 - (sum(s p) + eps) / (sum(s) + eps), sums over the batch of maps (B, H, W) (Kirchhoff et al., ECCV 2024).
 
-    s is the skeleton of the vessels, dilated to a width of 3 pixels and cut to the vessels: each stretch of a vessel
-    counts alike, however wide it is. The skeleton is Lantuejoul's: the pixels that an opening removes, at each erosion.
+    s is the skeleton of the vessels, dilated by a pixel and cut to the vessels: wide vessels count little more than
+    thin ones of the same length. The skeleton is Lantuejoul's: the pixels that an opening removes, at each erosion.
     """
     skeleton, eroded = truth - dilate(erode(truth)), truth
     for _ in range(SKELETON_EROSIONS):
@@ -154,8 +154,8 @@ def get(name: str, alpha: float, gamma: float, focal_weight: float | None, fn_we
         "bce": bce_loss,
         "bce_dice": bce_dice_loss,
         "bce_tversky": partial(bce_tversky_loss, fn_weight=fn_weight),
+        "bce_dice_skeleton_recall": bce_dice_skeleton_recall_loss,
         "unified_focal": partial(unified_focal_loss, gamma=gamma, fn_weight=fn_weight),
-        "skeleton_recall": bce_dice_skeleton_recall_loss,
     }
     if name not in known:
         raise ValueError(f"loss.name: expected one of {', '.join(known)}, got {name!r}")

@@ -63,6 +63,19 @@ def test_missing_second_observer_is_named(data, tmp_path):
         ablation_full_length.with_second_observer(data, tmp_path / "second")
 
 
+def test_networks_of_other_images_truths_or_parameters_are_others(data, tmp_path):
+    params = load_params()
+    changed = with_params(params, {"loss.gamma": 3.0})
+    elsewhere = with_params(params, {"evaluate.tta_flips": False})
+    second = ablation_full_length.with_second_observer(data, tmp_path / "second")
+    first = ablation_full_length.fingerprint(params, data)
+    assert first == ablation_full_length.fingerprint(elsewhere, data)
+    assert first != ablation_full_length.fingerprint(changed, data)
+    assert first != ablation_full_length.fingerprint(params, second)
+    samples.write_image(data / "drive" / "images" / "0.png", np.zeros((96, 96, 3), np.uint8))
+    assert first != ablation_full_length.fingerprint(params, data)
+
+
 def darkness(loss: str) -> tf.keras.Model:
     """A network that finds dark pixels, but with BCE finds every pixel."""
     image, red = tf.keras.Input((None, None, 3)), [0.0 if loss == "bce" else -1 / 255, 0.0, 0.0]

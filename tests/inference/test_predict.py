@@ -98,8 +98,12 @@ def test_image_is_predicted_again_after_a_change(run, image, tmp_path, change):
         Image.fromarray(SYNTHETIC.image[::-1]).save(image)
     if change == "map removed":
         (out / "a_overlay.png").unlink()
+    before = samples.read_levels(out / "a_probability.png")
     assert run(image, "--out", out, *options)[1].startswith("1 predicted, 0 already done")
     assert (out / "a_overlay.png").exists()
+    if change == "field angle":
+        assert rows(out)["a"]["field_angle"] == "60"
+        assert (samples.read_levels(out / "a_probability.png") != before).any()
 
 
 def test_image_that_becomes_invalid_loses_its_earlier_maps(run, image, tmp_path):
@@ -236,8 +240,8 @@ def test_folder_with_invalid_images_is_resumed_after_a_kill(packed, run, tmp_pat
     [
         (["none.png"], "none.png: expected a file, a folder with images"),
         (["--threshold", "1.5"], "expected a number between 0 and 1, got 1.5"),
-        (["--field-angle", "4.5"], "expected 20 to 120 degrees, got 4.5"),
-        (["--field-angle", "wide"], "expected 20 to 120 degrees, got wide"),
+        (["--field-angle", "4.5"], "expected 20 to 60 degrees, got 4.5"),
+        (["--field-angle", "wide"], "expected 20 to 60 degrees, got wide"),
         (["--threads", "0"], "expected a number of at least 1, got 0"),
     ],
 )

@@ -83,20 +83,31 @@ def test_unified_focal_loss_of_one_pixel_by_hand():
 
 
 def test_skeleton_recall_counts_wide_and_thin_vessels_alike():
-    truth = np.zeros((1, 32, 32), np.float32)
-    truth[0, 4:7] = truth[0, 16:25] = 1.0  # three and nine pixels wide; the skeleton is dilated to three
-    thin_found, rim_missed = truth.copy(), truth.copy()
-    thin_found[0, 16:25] = 0.0
+    truth = np.zeros((1, 32, 64), np.float32)
+    truth[0, 4:7] = truth[0, 16:25] = 1.0  # three and nine pixels wide, skeleton dilated to three; both to the border
+    thin_missed, rim_missed, beyond = truth.copy(), truth.copy(), truth.copy()
+    thin_missed[0, 4:7] = 0.0
     rim_missed[0, [16, 24]] = 0.0
-    inside, both = np.ones_like(truth), get_loss("skeleton_recall")
+    beyond[0, 7] = 1.0
+    inside, both = np.ones_like(truth), get_loss("bce_dice_skeleton_recall")
 
     def skeleton_recall(probability: np.ndarray) -> float:
         return value(both, truth, probability, inside) - value(get_loss("bce_dice"), truth, probability, inside)
 
     assert skeleton_recall(truth) == pytest.approx(0, abs=1e-6)
-    assert skeleton_recall(np.ones_like(truth)) == pytest.approx(0, abs=1e-5)
-    assert skeleton_recall(rim_missed) < 0.1
-    assert skeleton_recall(thin_found) == pytest.approx(0.5, abs=0.05)
+    assert skeleton_recall(np.zeros_like(truth)) == pytest.approx(1, abs=1e-5)
+    assert skeleton_recall(rim_missed) == pytest.approx(0, abs=1e-6)
+    assert skeleton_recall(beyond) == pytest.approx(0, abs=1e-6)
+    assert skeleton_recall(thin_missed) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_skeleton_for_recall_lies_within_the_vessel():
+    rows, columns = np.indices((1, 32, 32))[1:]
+    truth = (np.abs(np.hypot(rows, columns) - 20) < 2).astype(np.float32)  # an arc
+    recall, inside = losses.skeleton_recall_loss, np.ones_like(truth)
+    assert value(recall, truth, truth, inside) == pytest.approx(0, abs=1e-6)
+    assert value(recall, truth, 1 - truth, inside) == pytest.approx(1, abs=1e-6)
+    assert 0.2 < value(recall, truth, truth * (columns < 14), inside) < 0.8
 
 
 def test_pixels_of_thin_vessels_are_weighted():
