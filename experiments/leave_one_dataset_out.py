@@ -76,7 +76,7 @@ SIZES = ("360", "540", "720", "1080", "1440", "540+720+1080")
 WEIGHTED, BY_FIELD_ANGLE = "weighted", "by field angle"
 ALL_SIZES = (*SIZES, "540+900+1440", WEIGHTED, BY_FIELD_ANGLE)  # of other configurations than the baseline
 WEIGHTED_SIZES = (540, 900, 1440)
-FIELD_ANGLES = {"chase_db1": 30, "hrf": 60, "fives_sample": 50}  # degrees; else REFERENCE_FIELD_ANGLE
+FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFERENCE_FIELD_ANGLE, FIVES (50) too
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
