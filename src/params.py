@@ -194,9 +194,7 @@ class Model(Section):
 class Loss(Section):
     """The loss that training minimises."""
 
-    name: Literal[
-        "focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "bce_dice_skeleton_recall", "unified_focal"
-    ]
+    name: Literal["focal_dice", "dice", "focal", "bce", "bce_dice", "bce_tversky", "unified_focal"]
     alpha: Unit
     gamma: Annotated[NotNegative, Field(le=100)]
     focal_weight: Unit | None
@@ -221,6 +219,7 @@ class Train(Section):
     crop_size: Annotated[Side, Field(ge=32, multiple_of=32)] | None
     clip_norm: Positive | None
     thin_vessel_weight: Annotated[NotNegative, Field(le=100)]
+    skeleton_recall_weight: Annotated[NotNegative, Field(le=100)]
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool

@@ -110,11 +110,12 @@ def train_members(
         patience=train.patience,
     )
     weighted_loss = losses.weight_thin_vessels(losses.get(**loss.model_dump()), train.thin_vessel_weight)
+    full_loss = losses.add_skeleton_recall(weighted_loss, train.skeleton_recall_weight)
     members = []
     for seed in range(train.seed, train.seed + train.ensemble_size):
         tensorflow_setup.set_seed(seed)
         network = architectures.build(**model.model_dump(), size=train.crop_size or data.train.images.shape[1])
-        trainer.fit(network, weighted_loss, schedule, data._replace(seed=seed), log, training_state)
+        trainer.fit(network, full_loss, schedule, data._replace(seed=seed), log, training_state)
         members.append(architectures.inference_head(network))
     return members
 

@@ -281,6 +281,7 @@ notebook](notebook-comparison.md), [tried and dropped](tried-and-dropped.md).
 README = Path("README.md")
 BEGIN, END = "<!-- results: python -m tools.docs -->", "<!-- end of results -->"
 README_ROWS = {  # keys of experiments, or titles of other rows
+    "random_crops_6300_steps": "one compact U-Net, random crops, multi-scale TTA, pretrained on synthetic images",
     "random_crops_multi_scale": "three compact U-Nets, random crops, multi-scale TTA, pretrained on synthetic images",
     "random_crops_1800_steps": "the same networks at one scale",
     "w_net_ensemble": "W-Net, 3-member ensemble, pretrained on synthetic images",

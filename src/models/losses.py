@@ -78,11 +78,6 @@ def skeleton_recall_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Te
     return 1.0 - (tf.reduce_sum(found * probability) + EPSILON) / (tf.reduce_sum(found) + EPSILON)
 
 
-def bce_dice_skeleton_recall_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy + Dice + skeleton recall."""
-    return bce_dice_loss(truth, probability, weight) + skeleton_recall_loss(truth, probability, weight)
-
-
 def erode(maps: tf.Tensor, side: int = 3) -> tf.Tensor:
     """Erode maps (B, H, W) by a square of `side` pixels."""
     return -dilate(-maps, side)
@@ -141,6 +136,15 @@ def weight_thin_vessels(loss: Loss, factor: float) -> Loss:
     return loss if factor == 1 else weighted_loss
 
 
+def add_skeleton_recall(loss: Loss, factor: float) -> Loss:
+    """Add `factor` times the skeleton recall loss to a loss of maps (B, H, W); at 0 the loss itself."""
+
+    def extended_loss(truth: tf.Tensor, probability: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        return loss(truth, probability, weight) + factor * skeleton_recall_loss(truth, probability, weight)
+
+    return extended_loss if factor else loss
+
+
 def get(name: str, alpha: float, gamma: float, focal_weight: float | None, fn_weight: float) -> Loss:
     """Return the loss of a name with its parameters.
 
@@ -154,7 +158,6 @@ def get(name: str, alpha: float, gamma: float, focal_weight: float | None, fn_we
         "bce": bce_loss,
         "bce_dice": bce_dice_loss,
         "bce_tversky": partial(bce_tversky_loss, fn_weight=fn_weight),
-        "bce_dice_skeleton_recall": bce_dice_skeleton_recall_loss,
         "unified_focal": partial(unified_focal_loss, gamma=gamma, fn_weight=fn_weight),
     }
     if name not in known:

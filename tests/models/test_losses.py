@@ -89,10 +89,10 @@ def test_skeleton_recall_counts_wide_and_thin_vessels_alike():
     thin_missed[0, 4:7] = 0.0
     rim_missed[0, [16, 24]] = 0.0
     beyond[0, 7] = 1.0
-    inside, both = np.ones_like(truth), get_loss("bce_dice_skeleton_recall")
+    inside = np.ones_like(truth)
 
     def skeleton_recall(probability: np.ndarray) -> float:
-        return value(both, truth, probability, inside) - value(get_loss("bce_dice"), truth, probability, inside)
+        return value(losses.skeleton_recall_loss, truth, probability, inside)
 
     assert skeleton_recall(truth) == pytest.approx(0, abs=1e-6)
     assert skeleton_recall(np.zeros_like(truth)) == pytest.approx(1, abs=1e-5)
@@ -108,6 +108,24 @@ def test_skeleton_for_recall_lies_within_the_vessel():
     assert value(recall, truth, truth, inside) == pytest.approx(0, abs=1e-6)
     assert value(recall, truth, 1 - truth, inside) == pytest.approx(1, abs=1e-6)
     assert 0.2 < value(recall, truth, truth * (columns < 14), inside) < 0.8
+
+
+def test_skeleton_recall_is_added_with_its_weight():
+    bce = get_loss("bce")
+    assert losses.add_skeleton_recall(bce, 0.0) is bce
+    expected = value(bce) + 2.5 * value(losses.skeleton_recall_loss)
+    assert value(losses.add_skeleton_recall(bce, 2.5)) == pytest.approx(expected, rel=1e-6)
+    assert value(losses.skeleton_recall_loss) > 0
+
+
+@pytest.mark.parametrize("truth", [0.0, 1.0])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_skeleton_recall_and_its_gradient_are_finite(truth, weight):
+    probability = tf.Variable(np.zeros(SHAPE, np.float32))
+    with tf.GradientTape() as tape:
+        loss = losses.skeleton_recall_loss(tf.fill(SHAPE, truth), probability, tf.fill(SHAPE, weight))
+    assert math.isfinite(float(loss))
+    assert np.isfinite(tape.gradient(loss, probability).numpy()).all()
 
 
 def test_pixels_of_thin_vessels_are_weighted():
