@@ -62,8 +62,9 @@ def test_training_with_other_params_begins_anew(tmp_path):
 
 
 @pytest.mark.slow
-def test_weight_of_thin_vessels_changes_the_network(tmp_path, undisturbed):
-    model, table = run_stage(project(tmp_path, thin_vessel_weight=3.0))
+@pytest.mark.parametrize("weight", [{"thin_vessel_weight": 3.0}, {"skeleton_recall_weight": 1.0}], ids=str)
+def test_weights_in_the_loss_change_the_network(tmp_path, undisturbed, weight):
+    model, table = run_stage(project(tmp_path, **weight))
     assert model != undisturbed[0]
     assert table != undisturbed[1]
 
