@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments.result_writer import ResultWriter
 from experiments.trial_networks import full_resolution_unet
+from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.models import architectures, losses, tensorflow_setup
@@ -101,13 +102,14 @@ def untrained_network(params: Params) -> tf.keras.Model:
 
 
 def seconds_per_image(model: tf.keras.Model, params: Params, tta_flips: bool) -> float:
-    """Measure the inference time of an image of DRIVE's size."""
+    """Measure the inference time of an image of DRIVE's size, shown at `preprocess.fov_diameter`."""
     section = params.evaluate
     settings = section.model_dump(include=set(InferenceConfig._fields)) | {"tta_flips": tta_flips}
     config = InferenceConfig(**settings)
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     image, fov = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8), np.ones(SHAPE[:2], bool)
-    predict = partial(segmentation.segment_image, image, fov, predictor, max(SHAPE), clahe_clip_limit=0.0)
+    diameter = round(max(SHAPE) * params.preprocess.fov_diameter / REFERENCE_FOV_DIAMETER)
+    predict = partial(segmentation.segment_image, image, fov, predictor, diameter, clahe_clip_limit=0.0)
     predict()  # builds the graph
     begin = time.perf_counter()
     for _ in range(IMAGES):
