@@ -28,7 +28,7 @@ from experiments.ablation_training import split_halves
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.results_tables import load_experiments
 from experiments.short_training import TestResults
-from src.common import atomic_io, probability_levels
+from src.common import probability_levels
 from src.data import samples
 from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
@@ -48,18 +48,9 @@ BASELINE = "baseline"
 IGNORED = ("data.", "train.ensemble_size", "train.seed", "evaluate.threshold")  # parameters without effect
 SCORES = ("f1", "auc_pr", "cldice")
 COLUMNS = (
-    *(
-        "experiment",
-        "observer",
-        "trial",
-        "n_seeds",
-        "n_images",
-        "training_minutes",
-        "threshold",
-        "pooled_f1",
-        "pooled_auc_roc",
-    ),
-    *("pooled_auc_pr", *(column for score in SCORES for column in (f"mean_{score}", *difference_columns(score)))),
+    *("experiment", "observer", "trial", "n_seeds", "n_images", "training_minutes", "threshold"),
+    *("pooled_f1", "pooled_auc_roc", "pooled_auc_pr"),
+    *(column for score in SCORES for column in (f"mean_{score}", *difference_columns(score))),
 )
 
 
@@ -93,9 +84,8 @@ def train(params: Params, seed: int, images: Path, work: Path) -> tuple[Path, fl
     """Train on the images of one half from a seed, unless `work` has the network; return its file and the minutes."""
     section = params.train.model_copy(update={"seed": seed, "ensemble_size": 1})
     file = work / f"{fingerprint(params.model_copy(update={'train': section}), images)}.h5"
-    took = file.with_suffix(".minutes")
     if file.exists():
-        return file, float(took.read_text(encoding="utf-8"))
+        return file, short_training.read_minutes(file)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         side = patches.context_side(params.patch.size, params.patch.context)
@@ -110,8 +100,7 @@ def train(params: Params, seed: int, images: Path, work: Path) -> tuple[Path, fl
         begin = time.perf_counter()
         [network] = train_stage.train_members(data, log, params.model, params.loss, section, None)
         minutes = (time.perf_counter() - begin) / 60
-    atomic_io.write_text(took, f"{minutes}\n")
-    model_io.save(model_io.as_float32(network), file)
+    short_training.save_network(network, minutes, file)
     return file, minutes
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from experiments import short_training
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference, with_params
-from src.common import atomic_io, probability_levels
+from src.common import probability_levels
 from src.common.reference_scale import REFERENCE_FIELD_ANGLE
 from src.data import samples, subset_writer
 from src.data.entries import Entry
@@ -134,8 +134,7 @@ def train(
         losses.get(**params.loss.model_copy(update={"name": configuration.loss}).model_dump())
     )
     network, minutes = short_training.fit(functools.partial(compact_unet, params, WEIGHTS), loss, folders, plan)
-    atomic_io.write_text(file.with_suffix(".minutes"), f"{minutes}\n")
-    model_io.save(model_io.as_float32(network), file)
+    short_training.save_network(network, minutes, file)
 
 
 def predict_sizes(
@@ -269,7 +268,7 @@ def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
                             arguments.work / other / "train", place / other, N_PATCHES, changed
                         )
                 train(configuration, [place / other / "augmented" for other in others], plan, changed, file)
-            minutes = float(file.with_suffix(".minutes").read_text(encoding="utf-8"))
+            minutes = short_training.read_minutes(file)
             forward = architectures.as_numpy_function(model_io.load(file))
             predictor = SlidingWindowPredictor(forward, None, INFERENCE)
             sizes = SIZES if name == BASELINE else ALL_SIZES

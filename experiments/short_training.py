@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.common import probability_levels
+from src.common import atomic_io, probability_levels
 from src.data import samples
 from src.data.samples import Sample
 from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import bootstrap, probability_metrics, structural_metrics, vessel_geometry
-from src.models import architectures, losses, tensorflow_setup
+from src.models import architectures, losses, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params
 from src.preprocessing import patch_storage, patches
@@ -154,6 +154,21 @@ def fit(
 
 def _concatenate(*batches: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
     return tuple(tf.concat(arrays, axis=0) for arrays in zip(*batches, strict=True))
+
+
+def save_network(network: tf.keras.Model, minutes: float, file: Path) -> None:
+    """Save a trained network in float32, and beside it the minutes of its training."""
+    atomic_io.write_text(_minutes_file(file), f"{minutes}\n")
+    model_io.save(model_io.as_float32(network), file)
+
+
+def read_minutes(file: Path) -> float:
+    """Return the minutes that the training of a saved network took."""
+    return float(_minutes_file(file).read_text(encoding="utf-8"))
+
+
+def _minutes_file(file: Path) -> Path:
+    return file.with_suffix(".minutes")
 
 
 def predict(network: tf.keras.Model, root: Path, params: Params, inference: InferenceConfig = INFERENCE) -> TestResults:
