@@ -133,7 +133,7 @@ def fit(
         steps_per_epoch=plan.steps,
         learning_rate=plan.learning_rate,
         warmup_fraction=0.05,
-        lr_schedule="cosine",
+        cosine=True,
         clip_norm=1.0,
         monitor="loss",
         patience=None,

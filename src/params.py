@@ -211,7 +211,7 @@ class Train(Section):
     """The optimisation."""
 
     learning_rate: Positive
-    lr_schedule: Literal["cosine", "constant", "cooldown"]
+    lr_schedule: Literal["cosine", "constant"]
     warmup_fraction: Annotated[Float, Field(ge=0, lt=1)]
     epochs: Count
     steps_per_epoch: Count | None

@@ -104,7 +104,7 @@ def train_members(
         steps_per_epoch=train.steps_per_epoch or -(-len(data.train.images) // train.batch_size),
         learning_rate=train.learning_rate,
         warmup_fraction=train.warmup_fraction,
-        lr_schedule=train.lr_schedule,
+        cosine=train.lr_schedule == "cosine",
         clip_norm=train.clip_norm,
         monitor=train.monitor,
         patience=train.patience,

@@ -1,6 +1,7 @@
 """Command lines of `python -m src COMMAND`: help pages that read like a manual, and types of options."""
 
 import argparse
+import math
 import shutil
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -91,10 +92,7 @@ def positive_integer(text: str) -> int:
 def field_angle(text: str) -> float:
     """Parse the angle of a field of view in degrees."""
     least, largest = FIELD_ANGLES
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _number(text)
     if not least <= value <= largest:
         raise argparse.ArgumentTypeError(f"expected {least} to {largest} degrees, got {text}")
     return value
@@ -102,10 +100,15 @@ def field_angle(text: str) -> float:
 
 def open_fraction(text: str) -> float:
     """Parse a number between 0 and 1, both excluded."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text}")
     return value
+
+
+def _number(text: str) -> float:
+    """Parse a number; NaN, which is in no range, where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -14,6 +14,7 @@ from src.inference import image_quality, vascular_biomarkers
 from src.inference.onnx_model import OnnxModel
 from src.metrics import vessel_geometry
 
+KEYS = ("sha256", "model", "tta", "field_angle", "threshold")  # they decide whether a row is up to date
 COLUMNS = (
     *(
         "image",
@@ -27,9 +28,8 @@ COLUMNS = (
         *vascular_biomarkers.NAMES,
         "quality",
     ),
-    *("sha256", "model", "tta", "field_angle", "threshold"),
+    *KEYS,
 )
-KEYS = ("sha256", "model", "tta", "field_angle", "threshold")  # they decide whether a row is up to date
 DONE, REJECTED, STARTED = "done", "rejected", "started"
 MAPS = ("probability", "vessels", "overlay", "uncertainty")
 TINT = np.array(rgb(SKY), np.float32)  # stands out on red

@@ -14,8 +14,6 @@ from src.training import data_loader, divergence_guard
 from src.training.epoch_log import EpochLog, PixelCounts
 from src.training.resume import CheckpointCallback, TrainingState
 
-COOLDOWN_FRACTION = 0.2  # of all steps
-
 
 class TrainingSchedule(NamedTuple):
     """Length and learning rate of a training.
@@ -28,7 +26,7 @@ class TrainingSchedule(NamedTuple):
     steps_per_epoch: int
     learning_rate: float
     warmup_fraction: float  # of all steps
-    lr_schedule: str  # cosine, constant or cooldown
+    cosine: bool
     clip_norm: float | None
     monitor: str
     patience: int | None
@@ -68,38 +66,17 @@ class ProgressBar(tf.keras.callbacks.Callback):
         self.bar.close()
 
 
-class Cooldown(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, constant rate, linear decay to zero in the last fifth (Haegele et al., NeurIPS 2024)."""
-
-    def __init__(self, peak: float, warmup: int, steps: int) -> None:
-        """Rise to `peak` within `warmup` of all `steps`."""
-        self.peak, self.warmup, self.steps = peak, warmup, steps
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Return the rate of a step (from 0)."""
-        done = tf.cast(step, tf.float32)
-        rise = done / self.warmup if self.warmup else 1.0
-        fall = (self.steps - done) / (COOLDOWN_FRACTION * self.steps)
-        return self.peak * tf.clip_by_value(tf.minimum(rise, fall), 0.0, 1.0)
-
-
 def optimizer(schedule: TrainingSchedule) -> tf.keras.optimizers.Optimizer:
-    """Make Adam whose learning rate rises in a linear warm-up; then it follows `lr_schedule`.
-
-    cosine: decay to zero (Loshchilov & Hutter, ICLR 2017); constant; or cooldown, see `Cooldown`.
-    """
+    """Make Adam with linear warm-up, then cosine decay to zero (Loshchilov & Hutter, ICLR 2017) or a constant rate."""
     steps = schedule.epochs * schedule.steps_per_epoch
     warmup = round(schedule.warmup_fraction * steps)
-    if schedule.lr_schedule == "cooldown":
-        rate = Cooldown(schedule.learning_rate, warmup, steps)
-    else:
-        rate = tf.keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else schedule.learning_rate,
-            decay_steps=max(steps - warmup, 1),
-            alpha=0.0 if schedule.lr_schedule == "cosine" else 1.0,
-            warmup_target=schedule.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
+    rate = tf.keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else schedule.learning_rate,
+        decay_steps=max(steps - warmup, 1),
+        alpha=0.0 if schedule.cosine else 1.0,
+        warmup_target=schedule.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
     return tf.keras.optimizers.Adam(rate, global_clipnorm=schedule.clip_norm, jit_compile=False)
 
 

@@ -16,7 +16,7 @@ from stages.train import open_training_state, save_best_network
 from tests.training.small_training import LOSS, SCHEDULE, training_data
 
 EARLY_STOPPING = SCHEDULE._replace(
-    epochs=9, learning_rate=3.0, lr_schedule="constant", clip_norm=None, monitor="loss", patience=3
+    epochs=9, learning_rate=3.0, cosine=False, clip_norm=None, monitor="loss", patience=3
 )
 Result = tuple[list[np.ndarray], bytes]
 

@@ -94,23 +94,12 @@ def test_learning_rate_warms_up_then_decays():
 
 
 def test_constant_learning_rate_stays():
-    learning_rate = trainer.optimizer(SCHEDULE._replace(lr_schedule="constant"))._learning_rate
+    learning_rate = trainer.optimizer(SCHEDULE._replace(cosine=False))._learning_rate
     assert [float(learning_rate(step)) for step in (0, 5, 12)] == pytest.approx([0.01] * 3)
 
 
-def test_learning_rate_cools_down_in_the_last_fifth():
-    schedule = SCHEDULE._replace(epochs=10, steps_per_epoch=10, warmup_fraction=0.1, lr_schedule="cooldown")
-    learning_rate = trainer.optimizer(schedule)._learning_rate
-    rates = [float(learning_rate(step)) for step in (0, 5, 10, 80, 90, 100)]
-    assert rates == pytest.approx([0.0, 0.005, 0.01, 0.01, 0.005, 0.0], abs=1e-9)
-    at_once = trainer.optimizer(schedule._replace(warmup_fraction=0.0))._learning_rate
-    assert float(at_once(0)) == pytest.approx(0.01)
-
-
 def test_patience_restores_the_best_weights(tmp_path):
-    worse = SCHEDULE._replace(
-        epochs=30, learning_rate=3.0, lr_schedule="constant", clip_norm=None, monitor="loss", patience=3
-    )
+    worse = SCHEDULE._replace(epochs=30, learning_rate=3.0, cosine=False, clip_norm=None, monitor="loss", patience=3)
     model = fit_small_network(tmp_path / "t.csv", worse)
     rows = read(tmp_path / "t.csv")
     best = min(range(len(rows)), key=lambda i: rows[i]["validation_loss"])
