@@ -8,10 +8,14 @@ several sizes, given by the diameter of their field of view; `540+720+1080` is t
 `weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
 proportion to the angle that the camera sees. Scores are in the field of view, at the native size. Data and networks are
 kept below --work, so that an interrupted run goes on where it was.
+
+A configuration with a teacher trains on the images of --unlabelled as well: their vessels are those that the teacher
+finds, the network of another configuration that has not seen the left-out set either (self-training).
 """
 
 import argparse
 import functools
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from experiments import short_training
+from experiments import pseudo_labels, short_training
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference, with_params
 from src.common import probability_levels
@@ -29,7 +33,7 @@ from src.data import samples, subset_writer
 from src.data.entries import Entry
 from src.data.samples import Sample
 from src.data.splits import Subsets
-from src.inference import segmentation
+from src.inference import input_files, segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import confusion_matrix, probability_metrics
 from src.metrics.probability_metrics import Histogram
@@ -45,15 +49,24 @@ N_VALIDATION = 3  # training images of each set that are held out
 N_PATCHES = 1200  # augmented patches of each set, at least
 INFERENCE = InferenceConfig(tile=1600, overlap=128, tta_flips=False, batch_size=1, tta_scales=(1.0,))
 BASELINE = "baseline"
+ADJUSTED_THRESHOLD = 0.5  # of adjusted logits
 Predict = Callable[[Sample], dict[str, np.ndarray]]  # an image to its prediction at each size
 
 
 class Configuration(NamedTuple):
-    """How a network is trained: parameters that differ from params.yaml, loss, size of random crops."""
+    """How a network is trained.
+
+    Attributes:
+        params: those that differ from params.yaml.
+        loss: its name.
+        crop_size: pixels of random crops; None: whole patches.
+        teacher: the configuration, of the same parameters, whose networks label the unlabelled images; None: no images.
+    """
 
     params: dict[str, float]
     loss: str
     crop_size: int | None = None
+    teacher: str | None = None
 
 
 STRONG_INTENSITY = {
@@ -76,12 +89,16 @@ SIZES = ("360", "540", "720", "1080", "1440", "540+720+1080")
 WEIGHTED, BY_FIELD_ANGLE = "weighted", "by field angle"
 ALL_SIZES = (*SIZES, "540+900+1440", WEIGHTED, BY_FIELD_ANGLE)  # of other configurations than the baseline
 WEIGHTED_SIZES = (540, 900, 1440)
+LABELLING = INFERENCE._replace(tta_scales=WEIGHTED_SIZES, scale_weighting=True, logit_adjustment=True)
+UNLABELLED = "unlabelled"
 FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFERENCE_FIELD_ANGLE, FIVES (50) too
+TEACHER = "wide scaling, strong intensity changes, BCE"
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
     "wide scaling, strong intensity changes": Configuration(WIDE | STRONG, "bce_dice", 256),
-    "wide scaling, strong intensity changes, BCE": Configuration(WIDE | STRONG, "bce", 256),
+    TEACHER: Configuration(WIDE | STRONG, "bce", 256),
+    f"{TEACHER}, self-training": Configuration(WIDE | STRONG, "bce", 256, TEACHER),
 }
 COLUMNS = (
     *("configuration", "left_out", "size", "n_images", "threshold", "f1", "f1_adjusted_logits", "best_threshold"),
@@ -135,6 +152,19 @@ def train(
     )
     network, minutes = short_training.fit(functools.partial(compact_unet, params, WEIGHTS), loss, folders, plan)
     short_training.save_network(network, minutes, file)
+
+
+def augment_pseudo_labelled(images: Path, teacher: Path, folder: Path, params: Params) -> Path:
+    """Write augmented patches of unlabelled images, with the vessels that a network finds, below `folder`."""
+    predictor = SlidingWindowPredictor(architectures.as_numpy_function(model_io.load(teacher)), None, LABELLING)
+
+    def find_vessels(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
+        clahe = params.preprocess.clahe_clip_limit
+        return segmentation.segment_image(image, fov, predictor, 1, clahe).probability >= ADJUSTED_THRESHOLD
+
+    files = input_files.find_images([str(images)], folder).images
+    pseudo_labels.write_pseudo_labels(folder, UNLABELLED, files, find_vessels)
+    return short_training.augment_subset(folder, folder, N_PATCHES, params)
 
 
 def predict_sizes(
@@ -236,12 +266,15 @@ def main() -> None:
         "--configurations", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS), metavar="CONFIGURATION"
     )
     parser.add_argument("--left-out", nargs="+", metavar="SET", help="sets to leave out in turn (default: each)")
+    parser.add_argument("--unlabelled", type=Path, metavar="FOLDER", help="of images for self-training")
     parser.add_argument("--steps", type=int, default=1000, help="of training (default: 1000)")
     parser.add_argument("--work", type=Path, default=Path("data/leave_one_out"), help="folder of data and networks")
     parser.add_argument("--results", type=Path, default=RESULTS / "leave_one_dataset_out.csv", help="CSV to write")
     arguments = parser.parse_args()
     if len(arguments.sets) < 3:
         parser.error(f"expected at least 3 data sets, got {', '.join(arguments.sets)}")
+    if arguments.unlabelled is None and any(CONFIGURATIONS[name].teacher for name in arguments.configurations):
+        parser.error("expected --unlabelled, as a configuration is trained on unlabelled images; found none")
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
     tensorflow_setup.set_precision(mixed_precision=not tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()))
@@ -250,24 +283,36 @@ def main() -> None:
     run_configurations(arguments, params)
 
 
+def configuration_folder(work: Path, name: str) -> Path:
+    """Return the folder of networks and patches of a configuration."""
+    return work / f"configuration_{list(CONFIGURATIONS).index(name)}"
+
+
 def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
     """Train and test each configuration without each set; the baseline goes first."""
     writer, bases = ResultWriter(arguments.results, COLUMNS), {}
     for name in dict.fromkeys([BASELINE, *arguments.configurations]):
         configuration = CONFIGURATIONS[name]
         changed = with_params(params, configuration.params)
-        place = arguments.work / f"configuration_{list(CONFIGURATIONS).index(name)}"
+        place = configuration_folder(arguments.work, name)
+        patches = configuration_folder(arguments.work, configuration.teacher or name)  # of the labelled images
         for left_out in arguments.left_out or arguments.sets:
             others = [other for other in arguments.sets if other != left_out]
             plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
             file = place / f"{left_out}.h5"
             if not file.exists():
                 for other in others:
-                    if not (place / other / "augmented" / "images.npy").exists():
+                    if not (patches / other / "augmented" / "images.npy").exists():
                         short_training.augment_subset(
-                            arguments.work / other / "train", place / other, N_PATCHES, changed
+                            arguments.work / other / "train", patches / other, N_PATCHES, changed
                         )
-                train(configuration, [place / other / "augmented" for other in others], plan, changed, file)
+                folders = [patches / other / "augmented" for other in others]
+                place.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=place) as scratch:
+                    if configuration.teacher:
+                        source, teacher = arguments.unlabelled, patches / file.name
+                        folders.append(augment_pseudo_labelled(source, teacher, Path(scratch), changed))
+                    train(configuration, folders, plan, changed, file)
             minutes = short_training.read_minutes(file)
             forward = architectures.as_numpy_function(model_io.load(file))
             predictor = SlidingWindowPredictor(forward, None, INFERENCE)
