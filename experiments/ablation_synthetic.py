@@ -117,7 +117,6 @@ def main() -> None:
     short_training.find_real_images(arguments.data)
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
-    tensorflow_setup.set_precision(mixed_precision=True)
     writer = ResultWriter(arguments.results, COLUMNS)
     complete = None
     for part in (NOTHING, *(arguments.parts or PARTS)):

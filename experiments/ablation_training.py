@@ -26,7 +26,7 @@ from src.metrics import probability_metrics
 from src.models import losses, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
-from src.training import checkpoint_store, trainer
+from src.training import trainer
 
 N_AUGMENTED = 3840  # augmented patches of each half, at least
 DECAY = 0.99  # of the moving average, per step
@@ -168,7 +168,6 @@ def main() -> None:
         parser.error(f"expected at least 1 for --steps and --seeds, got {arguments.steps} and {arguments.seeds}")
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
-    tensorflow_setup.set_precision(mixed_precision=not tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()))
     run_trials(list(dict.fromkeys([BASELINE, *(arguments.trials or TRIALS)])), arguments, params)
 
 

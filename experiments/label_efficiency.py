@@ -114,7 +114,6 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
-    tensorflow_setup.set_precision(mixed_precision=True)
     images = short_training.find_real_images(arguments.train)
     short_training.find_real_images(arguments.test)
     if len(images) < max(SIZES):

@@ -39,7 +39,7 @@ from src.metrics import confusion_matrix, probability_metrics
 from src.metrics.probability_metrics import Histogram
 from src.models import architectures, losses, model_io, tensorflow_setup
 from src.params import Params, load_params
-from src.training import checkpoint_store, trainer
+from src.training import trainer
 from stages import download
 
 WEIGHTS = "models/synthetic_pretrained.h5"
@@ -277,7 +277,6 @@ def main() -> None:
         parser.error("expected --unlabelled, as a configuration is trained on unlabelled images; found none")
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
-    tensorflow_setup.set_precision(mixed_precision=not tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()))
     for name in arguments.sets:
         prepare(name, arguments.work / name, params)
     run_configurations(arguments, params)

@@ -23,6 +23,7 @@ INVALID = (
     *(errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail, errors.NotImplemented),
     UnicodeDecodeError,  # of a message that holds a damaged name
 )
+OUT_OF_MEMORY = (errors.Fail, errors.RuntimeException)  # of onnxruntime, where the message is about an allocation
 BATCH_SIZE = 1  # flips at once: more are no faster on a CPU, and take as much more memory
 ERRORS_ONLY = 3  # severity of onnxruntime's log
 
@@ -77,6 +78,9 @@ class OnnxModel:
                 and the uncertainty is None.
             field_angle: angle of view of the camera in degrees, where it is known: a wider field is enlarged, so that
                 vessels have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
+
+        Raises:
+            MemoryError: the memory does not suffice.
         """
         settings = self.settings
         config = settings.inference_config(tta, BATCH_SIZE)
@@ -97,7 +101,12 @@ class OnnxModel:
         return probability_levels.above(probability_levels.to_levels(probability), limit)
 
     def _forward(self, images: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+        try:
+            return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+        except OUT_OF_MEMORY as error:
+            if "allocate" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
 
 
 def _load_session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -38,7 +38,8 @@ it is predicted again; use a new --out then. Rows and maps of deleted images sta
 """
 EXIT_CODES = {
     0: "all images are predicted",
-    1: "images were rejected: each is named on stderr and in predictions.csv, with the reason",
+    1: "images were rejected: each is named on stderr with the reason, and in predictions.csv unless its earlier "
+    "results stay",
     2: "invalid arguments, or images, model or output folder cannot be used",
     INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
 }

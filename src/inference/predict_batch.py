@@ -66,9 +66,7 @@ def predict_shards(
 ) -> Iterator[tuple[Path, Outcome | str]]:
     """Predict the subfolders; yields each as it ends, with its outcome or the reason why it failed."""
     tasks = [
-        client.submit(
-            predict_folder, folder, files, options, LOCK_TIMEOUT, print_rejected=False, key=folder.name, pure=False
-        )
+        client.submit(predict_folder, folder, files, options, LOCK_TIMEOUT, print_rejected=False, pure=False)
         for folder, files in shards.items()
     ]
     folders = {task.key: folder for task, folder in zip(tasks, shards, strict=True)}

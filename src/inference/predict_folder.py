@@ -1,5 +1,6 @@
 """Prediction of many images into one output folder, which resumes where an earlier run stopped."""
 
+import contextlib
 import functools
 import sys
 from pathlib import Path
@@ -153,18 +154,19 @@ def _predict_content(
         return _reject(job, started, str(error), journal)
     except MemoryError:
         return _reject(job, started, f"{job.file}: not enough memory to predict it", journal)
-    except KeyboardInterrupt:
-        journal.add(started | {"reason": str(tries)})  # a stop by the user is no failure of the image
+    except (KeyboardInterrupt, OSError):  # a stop by the user, or a full disk, is no failure of the image
+        with contextlib.suppress(OSError):
+            journal.add(started | {"reason": str(tries)})
         raise
     flags = row["quality"].split()
     return Outcome(predicted=1, warnings=tuple(f"{job.file}: {PARTS[flag]}" for flag in PARTS if flag in flags))
 
 
 def _count_tries(started: Row, earlier: Row | None) -> int:
-    """Return how often the prediction of this image ended the process, as the reason of a started row records."""
-    if earlier is None or earlier["status"] != image_predictor.STARTED or earlier["sha256"] != started["sha256"]:
+    """Return how often this prediction, of equal KEYS, ended the process, as the reason of a started row records."""
+    if earlier is None or earlier["status"] != image_predictor.STARTED:
         return 0
-    return int(earlier["reason"])
+    return int(earlier["reason"]) if all(started[key] == earlier[key] for key in image_predictor.KEYS) else 0
 
 
 def _reject(job: ImageJob, started: Row, reason: str, journal: Journal) -> Outcome:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from darkness_network import darkness
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from src.inference import package_model
 from src.inference.onnx_model import ModelSettings, OnnxModel
@@ -35,6 +36,28 @@ def test_prediction_has_the_size_of_the_image_and_is_zero_outside_the_fov(networ
 def test_vessels_are_segmented(network):
     predicted = network.binarize(network.predict(SYNTHETIC.image, SYNTHETIC.fov).probability)
     assert confusion_matrix.dice(confusion_matrix.count(SYNTHETIC.truth, predicted, SYNTHETIC.fov)) > 0.5
+
+
+@pytest.mark.parametrize("kind", [errors.Fail, errors.RuntimeException])
+def test_memory_that_does_not_suffice_is_told_apart_from_other_errors(network, kind):
+    class Session:
+        """A session that fails."""
+
+        message = "Failed to allocate memory for requested buffer of size 9000000000"
+
+        def get_inputs(self):
+            return network.session.get_inputs()
+
+        def run(self, *_):
+            raise kind(self.message)
+
+    failing = OnnxModel.__new__(OnnxModel)
+    failing.session, failing.settings = Session(), network.settings
+    with pytest.raises(MemoryError, match="9000000000"):
+        failing.predict(SYNTHETIC.image, SYNTHETIC.fov)
+    Session.message = "another error"
+    with pytest.raises(kind, match="another error"):
+        failing.predict(SYNTHETIC.image, SYNTHETIC.fov)
 
 
 def test_without_tta_there_is_no_uncertainty(network):

@@ -166,14 +166,27 @@ def test_image_that_does_not_fit_into_memory_is_rejected(run, image, tmp_path, m
     assert (code, f"rejected: {image}: not enough memory to predict it" in stderr) == (1, True)
 
 
-def test_image_during_which_the_user_stops_is_not_rejected(run, image, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "full"), 2)])
+def test_image_during_which_the_user_stops_or_the_disk_fills_is_not_rejected(
+    run, image, tmp_path, monkeypatch, error, code
+):
     def stop(*_):
-        raise KeyboardInterrupt
+        raise error
 
     with monkeypatch.context() as context:
         context.setattr(image_predictor.ImagePredictor, "predict", stop)
-        assert [run(image, "--out", tmp_path / "out")[0] for _ in range(predict_folder.TRIES + 1)] == [130] * 3
+        assert [run(image, "--out", tmp_path / "out")[0] for _ in range(predict_folder.TRIES + 1)] == [code] * 3
     assert run(image, "--out", tmp_path / "out")[1].startswith("1 predicted")
+
+
+def test_tries_count_for_equal_options_only():
+    started = dict.fromkeys(image_predictor.COLUMNS, "") | {"sha256": "a", "model": "b", "tta": "true"}
+    earlier = started | {"status": image_predictor.STARTED, "reason": "2"}
+    count = predict_folder._count_tries
+    assert count(started, earlier) == 2
+    assert count(started | {"tta": "false"}, earlier) == 0
+    assert count(started | {"model": "c"}, earlier) == 0
+    assert count(started, earlier | {"status": image_predictor.DONE}) == 0
 
 
 @pytest.mark.parametrize("table", ["photographs.csv", "predictions.csv"])

@@ -131,6 +131,21 @@ def test_cluster_predicts_and_names_rejected_images(images, predict, tmp_path):
     assert stderr.count(f"rejected: {images.resolve() / 'invalid.jpg'}: ") == 1
 
 
+@pytest.mark.slow
+def test_two_runs_on_one_scheduler_do_not_share_their_subfolders(images, packed, cluster, tmp_path):
+    options = predict_folder.PredictOptions(packed, 1, tta=False, field_angle=None, threshold=None)
+    files = [images.resolve() / "0.png"]
+    with predict_batch.Client(cluster) as one, predict_batch.Client(cluster) as other:
+        runs = [
+            predict_batch.predict_shards({tmp_path / name / "part-00": files}, options, client)
+            for name, client in (("one", one), ("other", other))
+        ]
+        for (folder, outcome), name in zip(map(next, runs), ("one", "other"), strict=True):
+            assert folder == tmp_path / name / "part-00"
+            assert outcome.predicted == 1
+            assert table(folder)["status"].tolist() == ["done"]
+
+
 def test_scheduler_that_does_not_respond_ends_with_a_message(images, packed, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(predict_batch, "CONNECT_SECONDS", 0.5)
     with pytest.raises(SystemExit, match="2"):
