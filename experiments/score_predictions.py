@@ -1,8 +1,10 @@
-"""Score the command `predict` on a public test set: python -m experiments.score_predictions DATASET.
+"""Score the command `predict` on annotated images: python -m experiments.score_predictions DATASET.
 
-The test images of the official split (archives as for the pipeline) are predicted by `python -m src predict` with a
-packaged network, in fields of view that it detects. Its maps are scored in the FOV of the data set, pooled over images;
-a second table tells how errors follow the uncertainty.
+DATASET is the name of a public data set, whose official test images are taken (archives as for the pipeline), or a
+folder of your own with images, truth and optional fov, as for `data.folder`. The images are predicted by `python -m src
+predict` with a packaged network, in fields of view that it detects. Its maps are scored in the FOV of the data set,
+pooled over images, at the threshold of the network. `best_threshold` is that of the highest F1 on these images: a value
+for `--threshold` on other images of the same camera. A second table tells how errors follow the uncertainty.
 """
 
 import argparse
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ import numpy as np
 from experiments.result_writer import ResultWriter
 from src.data import entries, samples
 from src.data.datasets import PUBLIC
+from src.data.entries import Entry
 from src.data.splits import Uses
 from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
 from src.metrics import probability_metrics
@@ -24,18 +28,36 @@ from src.metrics.error_by_uncertainty import UncertaintyHistogram
 from src.params import load_params
 
 
+def find_images(dataset: str) -> Sequence[Entry]:
+    """Find the test images of a public data set, or all images of a folder.
+
+    Raises:
+        FileNotFoundError, ValueError: there are none, or annotations are missing.
+    """
+    data, uses = load_params().data, Uses(train=False, test=True)
+    if dataset in PUBLIC:
+        return entries.public_entries(dataset, data.splits.model_dump()[dataset], uses, Path.cwd()).test
+    if not Path(dataset).is_dir():
+        raise FileNotFoundError(f"{dataset}: expected a folder, or one of {', '.join(PUBLIC)}")
+    return entries.custom_entries("folder", Path(dataset), uses, data.folder.test_fraction, data.seed).test
+
+
 def main() -> None:
-    """Predict the test images and write both tables."""
+    """Predict the images and write both tables."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.score_predictions", description=__doc__.splitlines()[0]
+        prog="python -m experiments.score_predictions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dataset", choices=PUBLIC)
+    parser.add_argument("dataset", metavar="DATASET", help=f"a folder, or one of {', '.join(PUBLIC)}")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="a packaged network")
     parser.add_argument("--results", type=Path, default=Path("predictions"), help="folder of the CSV files")
     arguments = parser.parse_args()
     dataset, model = arguments.dataset, arguments.model
-    split = load_params().data.splits.model_dump()[dataset]
-    test = entries.public_entries(dataset, split, Uses(train=False, test=True), Path.cwd()).test
+    try:
+        test = find_images(dataset)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     levels, uncertainty = probability_metrics.EMPTY, UncertaintyHistogram()
     with tempfile.TemporaryDirectory() as place:
         images, out = Path(place) / "images", Path(place) / "out"
@@ -53,7 +75,11 @@ def main() -> None:
             spread = samples.read_levels(out / f"{one.id}_uncertainty.png") / np.iinfo(np.uint16).max
             uncertainty.add(dataset, spread, wrong, one.fov)
     scores = probability_metrics.scores_at(levels, OnnxModel(model).settings.threshold)
-    values = {"dataset": dataset, "n_images": len(labelled), "seconds_per_image": seconds, **scores}
+    best = probability_metrics.best_threshold(levels)
+    values = {
+        **{"dataset": dataset, "n_images": len(labelled), "seconds_per_image": seconds, **scores},
+        **{"best_threshold": best, "best_f1": probability_metrics.scores_at(levels, best)["f1"]},
+    }
     ResultWriter(arguments.results / "scores.csv", tuple(values)).add(**values)
     rows = uncertainty.rows()
     writer = ResultWriter(arguments.results / "uncertainty.csv", tuple(rows[0]))
