@@ -6,11 +6,13 @@ training images of each set are held out: the threshold is that of the best mean
 test images are all images of the left-out set, or the official test images of DRIVE. All images are predicted at
 several sizes, given by the diameter of their field of view; `540+720+1080` is the mean of the predictions at three, and
 `weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
-proportion to the angle that the camera sees. Scores are in the field of view, at the native size. Data and networks are
-kept below --work, so that an interrupted run goes on where it was.
+proportion to the angle that the camera sees. Scores are in the field of view, at the native size.
 
 A configuration with a teacher trains on the images of --unlabelled as well: their vessels are those that the teacher
 finds, the network of another configuration that has not seen the left-out set either (self-training).
+
+Data and networks are kept in a folder of --work that is named by a hash of the code, parameters, sets and options, so
+that an interrupted run goes on where it was.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from experiments.result_writer import RESULTS, ResultWriter, difference_columns,
 from experiments.short_training import SEED, TrainingPlan, compact_unet, paired_difference, with_params
 from src.common import probability_levels
 from src.common.reference_scale import REFERENCE_FIELD_ANGLE
-from src.data import samples, subset_writer
+from src.data import samples, splits, subset_writer
 from src.data.entries import Entry
 from src.data.samples import Sample
 from src.data.splits import Subsets
@@ -39,13 +41,13 @@ from src.metrics import confusion_matrix, probability_metrics
 from src.metrics.probability_metrics import Histogram
 from src.models import architectures, losses, model_io, tensorflow_setup
 from src.params import Params, load_params
-from src.training import trainer
+from src.training import checkpoint_store, trainer
 from stages import download
 
 WEIGHTS = "models/synthetic_pretrained.h5"
 SPLITS = {"chase_db1": "20/8"}  # of the training images
 TEST_SPLITS = {"drive": "20/20"}  # of the test images; `all` for the other sets
-N_VALIDATION = 3  # training images of each set that are held out
+N_VALIDATION = 3  # patients of the training images of each set that are held out
 N_PATCHES = 1200  # augmented patches of each set, at least
 INFERENCE = InferenceConfig(tile=1600, overlap=128, tta_flips=False, batch_size=1, tta_scales=(1.0,))
 BASELINE = "baseline"
@@ -126,8 +128,8 @@ def prepare(name: str, folder: Path, params: Params) -> None:
     data = params.data
 
     def find(split: str | None, **uses: list[str]) -> Subsets[Entry]:
-        splits = data.splits.model_copy(update={name: split} if split else {})
-        chosen = data.model_copy(update={"splits": splits, "train": [], "test": [], **uses})
+        changed = data.splits.model_copy(update={name: split} if split else {})
+        chosen = data.model_copy(update={"splits": changed, "train": [], "test": [], **uses})
         return download.find_entries(name, chosen, params.phantom)
 
     train = find(SPLITS.get(name), train=[name]).train
@@ -141,6 +143,14 @@ def prepare(name: str, folder: Path, params: Params) -> None:
     public = hasattr(data.splits, name)
     test = find(TEST_SPLITS.get(name, "all") if public else None, test=[name]).test
     subset_writer.write_subsets(folder, {"test": test})
+
+
+def check_different_patients(others: Sequence[Path], test: Path) -> None:
+    """Raise ValueError where patients of the test images are in data sets that are trained on."""
+    known = [
+        sample.group for other in others for part in ("train", "validation") for sample in samples.find(other / part)
+    ]
+    splits.check_disjoint_groups(known, [sample.group for sample in samples.find(test)])
 
 
 def train(
@@ -262,8 +272,14 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sets", nargs="+", metavar="SET")
+    labelled = [name for name, configuration in CONFIGURATIONS.items() if configuration.teacher is None]
     parser.add_argument(
-        "--configurations", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS), metavar="CONFIGURATION"
+        "--configurations",
+        nargs="+",
+        choices=CONFIGURATIONS,
+        default=labelled,
+        metavar="CONFIGURATION",
+        help="default: all that need no --unlabelled",
     )
     parser.add_argument("--left-out", nargs="+", metavar="SET", help="sets to leave out in turn (default: each)")
     parser.add_argument("--unlabelled", type=Path, metavar="FOLDER", help="of images for self-training")
@@ -277,34 +293,47 @@ def main() -> None:
         parser.error("expected --unlabelled, as a configuration is trained on unlabelled images; found none")
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
+    folder = arguments.work / fingerprint(arguments, params)
     for name in arguments.sets:
-        prepare(name, arguments.work / name, params)
-    run_configurations(arguments, params)
+        prepare(name, folder / name, params)
+    run_configurations(folder, arguments, params)
 
 
-def configuration_folder(work: Path, name: str) -> Path:
+def fingerprint(arguments: argparse.Namespace, params: Params) -> str:
+    """Hash what data and networks are made from."""
+    options = {"params": params.model_dump(), "sets": sorted(arguments.sets), "steps": arguments.steps}
+    images = [*params.data.custom.values(), *([arguments.unlabelled] if arguments.unlabelled else [])]
+    return checkpoint_store.training_fingerprint(options, [Path(__file__), Path(WEIGHTS), *map(Path, images)])
+
+
+def order_of(names: Sequence[str]) -> list[str]:
+    """Return the baseline and the configurations of these names, each after its teacher."""
+    each = (part for name in names for part in (CONFIGURATIONS[name].teacher, name) if part)
+    return list(dict.fromkeys([BASELINE, *each]))
+
+
+def configuration_folder(folder: Path, name: str) -> Path:
     """Return the folder of networks and patches of a configuration."""
-    return work / f"configuration_{list(CONFIGURATIONS).index(name)}"
+    return folder / f"configuration_{list(CONFIGURATIONS).index(name)}"
 
 
-def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
+def run_configurations(folder: Path, arguments: argparse.Namespace, params: Params) -> None:
     """Train and test each configuration without each set; the baseline goes first."""
     writer, bases = ResultWriter(arguments.results, COLUMNS), {}
-    for name in dict.fromkeys([BASELINE, *arguments.configurations]):
+    for name in order_of(arguments.configurations):
         configuration = CONFIGURATIONS[name]
         changed = with_params(params, configuration.params)
-        place = configuration_folder(arguments.work, name)
-        patches = configuration_folder(arguments.work, configuration.teacher or name)  # of the labelled images
+        place = configuration_folder(folder, name)
+        patches = configuration_folder(folder, configuration.teacher or name)  # of the labelled images
         for left_out in arguments.left_out or arguments.sets:
             others = [other for other in arguments.sets if other != left_out]
+            check_different_patients([folder / other for other in others], folder / left_out / "test")
             plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
             file = place / f"{left_out}.h5"
             if not file.exists():
                 for other in others:
-                    if not (patches / other / "augmented" / "images.npy").exists():
-                        short_training.augment_subset(
-                            arguments.work / other / "train", patches / other, N_PATCHES, changed
-                        )
+                    if not (patches / other / "augmented" / "fov.npy").exists():  # the last that is written
+                        short_training.augment_subset(folder / other / "train", patches / other, N_PATCHES, changed)
                 folders = [patches / other / "augmented" for other in others]
                 place.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=place) as scratch:
@@ -317,9 +346,9 @@ def run_configurations(arguments: argparse.Namespace, params: Params) -> None:
             predictor = SlidingWindowPredictor(forward, None, INFERENCE)
             sizes = SIZES if name == BASELINE else ALL_SIZES
             predict = functools.partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit, sizes)
-            thresholds = choose_thresholds(predict, [arguments.work / other / "validation" for other in others])
+            thresholds = choose_thresholds(predict, [folder / other / "validation" for other in others])
             shown = SHOWN_SIZE.get(name, DEFAULT_SHOWN_SIZE)
-            for columns, scores in test(predict, arguments.work / left_out / "test", thresholds, shown, changed):
+            for columns, scores in test(predict, folder / left_out / "test", thresholds, shown, changed):
                 if columns["size"] == SHOWN_SIZE[BASELINE] and name == BASELINE:
                     bases[left_out] = scores
                 base = None if name == BASELINE else bases[left_out]

@@ -1,3 +1,6 @@
+import csv
+import sys
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
 from src.params import load_params
+from src.synthetic import generator
 
 pytestmark = pytest.mark.usefixtures("no_workers")
 GROUPS = np.array(["a", "b", "c", "d"])
@@ -84,3 +88,85 @@ def test_images_are_scored_at_their_own_thresholds():
     counts = [probability_metrics.counts_above(*each) for each in zip(images, thresholds, strict=True)]
     tp, fp, fn = (sum(getattr(each, name) for each in counts) for name in ("tp", "fp", "fn"))
     assert experiment.f1_of_adjusted_logits(images) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+
+
+def write_set(folder, first):
+    """Four synthetic images as a custom data set."""
+    for number in range(first, first + 4):
+        image = generator.generate(1, number, 128, 128)
+        samples.write_image(folder / "images" / f"{number}.png", image.image)
+        samples.write_bool(folder / "truth" / f"{number}.png", image.truth)
+    return str(folder)
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """The program on three small data sets with configurations of one step; returns the rows of its table."""
+    sets = {name: write_set(tmp_path / name, 4 * number) for number, name in enumerate("abc")}
+    write_set(tmp_path / "unlabelled", 12)
+    params = with_params(load_params(), {"data.custom": sets})
+    small = {"preprocess.fov_diameter": 64, "patch.size": 64, "patch.stride": 64}
+    configurations = {
+        experiment.BASELINE: experiment.Configuration(small, "bce_dice"),
+        "teacher": experiment.Configuration(small, "bce", 32),
+        "student": experiment.Configuration(small, "bce", 32, "teacher"),
+    }
+    monkeypatch.setattr(experiment, "load_params", lambda: params)
+    monkeypatch.setattr(experiment, "CONFIGURATIONS", configurations)
+    monkeypatch.setattr(experiment, "N_PATCHES", 8)
+    for name, sizes in (("SIZES", ("32", "540")), ("ALL_SIZES", ("32", "weighted"))):
+        monkeypatch.setattr(experiment, name, sizes)
+    monkeypatch.setattr(experiment, "WEIGHTED_SIZES", (32, 64))
+    monkeypatch.setattr(experiment, "LABELLING", experiment.LABELLING._replace(tta_scales=(32, 64)))
+
+    def run(*options):
+        results = tmp_path / "results.csv"
+        results.unlink(missing_ok=True)
+        given = ["a", "b", "c", "--left-out", "c", "--steps", "1", "--work", str(tmp_path / "work"), *options]
+        monkeypatch.setattr(sys, "argv", ["leave_one_dataset_out", *given, "--results", str(results)])
+        experiment.main()
+        with results.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    return run
+
+
+@pytest.mark.slow
+def test_student_learns_after_its_teacher_and_a_run_goes_on_where_it_was(program, tmp_path, monkeypatch):
+    options = ("--configurations", "student", "--unlabelled", str(tmp_path / "unlabelled" / "images"))
+    rows = program(*options)
+    assert [(row["configuration"], row["size"]) for row in rows] == [
+        *(("baseline", "32"), ("baseline", "540")),
+        *(("teacher", "32"), ("teacher", "weighted")),
+        *(("student", "32"), ("student", "weighted")),
+    ]
+    assert all(row["left_out"] == "c" and int(row["n_images"]) == 4 for row in rows)
+    assert rows[3]["cldice_difference"]
+    monkeypatch.setattr(experiment, "train", None)  # nothing is trained again
+    assert program(*options) == rows
+    monkeypatch.setattr(experiment, "WEIGHTS", "models/README.md")
+    with pytest.raises(TypeError):  # made from something else
+        program(*options)
+
+
+def test_teacher_goes_first():
+    *_, teacher, student = CONFIGURATIONS
+    assert experiment.order_of([student, teacher]) == [experiment.BASELINE, teacher, student]
+
+
+def test_unlabelled_images_are_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["program", "a", "b", "c", "--configurations", list(CONFIGURATIONS)[-1]])
+    with pytest.raises(SystemExit):
+        experiment.main()
+    assert "expected --unlabelled" in capsys.readouterr().err
+
+
+def test_images_of_one_patient_are_not_on_both_sides(tmp_path):
+    rows = {"a/train": "p", "a/validation": "q", "b/test": "q"}
+    for place, group in rows.items():
+        image = generator.generate(1, 0, 128, 128)
+        labelled = samples.LabelledImage("1", group, image.image, image.truth, image.fov, None)
+        samples.write_labelled_image(tmp_path / place, "set", labelled)
+        samples.write_table(tmp_path / place, [("set", "1", group)])
+    with pytest.raises(ValueError, match="expected different patients, got 1 on both sides, the first q"):
+        experiment.check_different_patients([tmp_path / "a"], tmp_path / "b" / "test")
