@@ -1,10 +1,12 @@
 """Package the trained network with its settings into one ONNX file: `python -m src package`."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+import yaml
 
 from src.common import atomic_io
 from src.common.command_line import command_parser
@@ -13,15 +15,19 @@ from src.inference.onnx_model import KEY, ModelSettings
 from src.params import Params, load_params
 
 NETWORK, VALIDATION = Path("data/model/model.onnx"), Path("metrics/validation.json")
+MODEL, LOCK = "data/model/model.h5", Path("dvc.lock")
+SECTIONS = ("preprocess", "evaluate")  # parameters that go into the file
 DESCRIPTION = """
 Package the trained network of the last run for use by `python -m src predict` and `python -m src app`.
 
 The file is the network data/model/model.onnx with its settings as metadata: field of view, CLAHE, tiles and test-time
-augmentation of params.yaml, and the threshold of metrics/validation.json. The same run gives the same bytes.
+augmentation of params.yaml, and the threshold of metrics/validation.json. The same run gives the same bytes. Files or
+parameters that changed after the last run, as dvc.lock has it, are rejected.
 """
 EXIT_CODES = {
     0: "the file is written",
-    2: "a file of the run is missing or invalid (the message names the stage to run), or the file cannot be written",
+    2: "a file of the run is missing, invalid or of another run (the message names the stage), or the file cannot be "
+    "written",
 }
 EXAMPLES = ("models/mine.onnx",)
 
@@ -33,9 +39,7 @@ def package(network: Path, validation: Path, params: Params, out: Path) -> None:
         FileNotFoundError: the network or validation.json is missing.
         ValueError: validation.json holds no threshold.
     """
-    for path, stage in ((network, "export"), (validation, "evaluate")):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
+    check_run_is_complete(network, validation)
     preprocess, evaluate = params.preprocess, params.evaluate
     settings = ModelSettings(
         fov_diameter=preprocess.fov_diameter,
@@ -52,6 +56,38 @@ def package(network: Path, validation: Path, params: Params, out: Path) -> None:
     atomic_io.write_bytes(out, add_settings(network.read_bytes(), settings))
 
 
+def check_run_is_complete(network: Path, validation: Path) -> None:
+    """Raise FileNotFoundError where one of the files is missing."""
+    for path, stage in ((network, "export"), (validation, "evaluate")):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
+
+
+def check_last_run(params: Params) -> None:
+    """Raise ValueError where network, threshold or parameters are not those of the last run, as dvc.lock has them."""
+    advice = "; run `dvc repro`"
+    try:
+        stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+        locked = stages["evaluate"]["params"]["params.yaml"]
+        models = {dep["md5"] for name in ("export", "evaluate") for dep in stages[name]["deps"] if dep["path"] == MODEL}
+    except (OSError, KeyError, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{LOCK}: expected that of a finished run, got {error!r:.80}{advice}") from error
+    for path in (NETWORK, VALIDATION):
+        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()  # as DVC's
+        if found != outs.get(path.as_posix()):
+            raise ValueError(f"{path}: expected md5 {outs.get(path.as_posix())} as in {LOCK}, got {found}{advice}")
+    if len(models) > 1:
+        raise ValueError(f"{NETWORK}: expected the network that was evaluated, got another one{advice}")
+    current = params.model_dump(mode="json")
+    for section in SECTIONS:
+        for key, value in current[section].items():
+            run = locked.get(section, {}).get(key, value)
+            if run != value:
+                name = f"params.yaml: {section}.{key}"
+                raise ValueError(f"{name}: expected {run!r} as in the last run, got {value!r}{advice}")
+
+
 def add_settings(network: bytes, settings: ModelSettings) -> bytes:
     """Return the ONNX network with these settings among its metadata."""
     model = onnx.load_from_string(network)
@@ -65,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="FILE", help="file to write, such as models/mine.onnx")
     out = parser.parse_args(arguments).out
     try:
-        package(NETWORK, VALIDATION, load_params(), out)
+        params = load_params()
+        check_run_is_complete(NETWORK, VALIDATION)
+        check_last_run(params)
+        package(NETWORK, VALIDATION, params, out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(out)

@@ -1,8 +1,10 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from darkness_network import darkness
 
 from src.inference import package_model
@@ -41,16 +43,71 @@ def test_missing_file_of_the_run_is_named_with_its_stage(run, params, tmp_path, 
         package_model.package(*run, params, tmp_path / "packed.onnx")
 
 
-def test_command_packs_the_run_of_the_project_folder(run, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def project(run, params, tmp_path, monkeypatch):
+    """A project folder after a run; returns the content of its dvc.lock."""
     network, validation = run
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    outs = []
     for path, place in ((network, package_model.NETWORK), (validation, package_model.VALIDATION)):
         (tmp_path / place).parent.mkdir(parents=True)
         shutil.copy(path, tmp_path / place)
+        outs.append([{"path": place.as_posix(), "md5": hashlib.md5(path.read_bytes()).hexdigest()}])
+    deps = [{"path": "data/model/model.h5", "md5": "0"}]
+    sections = {name: getattr(params, name).model_dump(mode="json") for name in ("preprocess", "evaluate")}
+    evaluate = {"deps": deps, "outs": outs[1], "params": {"params.yaml": sections}}
     monkeypatch.chdir(tmp_path)
+    lock = {"stages": {"export": {"deps": deps, "outs": outs[0]}, "evaluate": evaluate}}
+    package_model.LOCK.write_text(yaml.safe_dump(lock))
+    return lock
+
+
+def test_command_packs_the_run_of_the_project_folder(project, capsys):
     assert package_model.main(["models/mine.onnx"]) == 0
     assert capsys.readouterr().out == "models/mine.onnx\n"
     assert OnnxModel(Path("models/mine.onnx")).settings.threshold == 0.375
+
+
+def change_parameter(project):
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("fov_diameter: 540", "fov_diameter: 720"))
+
+
+def change_threshold(project):
+    package_model.VALIDATION.write_text(json.dumps({"validation": {"threshold": 0.5, "f1": 0.8}}))
+
+
+def evaluate_another_network(project):
+    project["stages"]["evaluate"]["deps"] = [{"path": "data/model/model.h5", "md5": "1"}]
+    package_model.LOCK.write_text(yaml.safe_dump(project))
+
+
+def remove_lock(project):
+    package_model.LOCK.unlink()
+
+
+def break_lock(project):
+    package_model.LOCK.write_text("stages: [")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_parameter, "params.yaml: preprocess.fov_diameter: expected 540 as in the last run, got 720"),
+        (change_threshold, "metrics/validation.json: expected md5 "),
+        (evaluate_another_network, "data/model/model.onnx: expected the network that was evaluated, got another one"),
+        (remove_lock, "dvc.lock: expected that of a finished run, got FileNotFoundError"),
+        (break_lock, "dvc.lock: expected that of a finished run, got "),
+    ],
+)
+def test_what_changed_since_the_run_is_named(project, capsys, change, message):
+    change(project)
+    with pytest.raises(SystemExit, match="2"):
+        package_model.main(["mine.onnx"])
+    error = capsys.readouterr().err
+    assert message in error
+    assert "run `dvc repro`" in error
+    assert not Path("mine.onnx").exists()
 
 
 def test_command_names_the_missing_file(tmp_path, monkeypatch, capsys):
