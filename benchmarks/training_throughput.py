@@ -55,12 +55,17 @@ class Throughput(tf.keras.callbacks.Callback):
         self.model.stop_training = self.seconds > MAX_SECONDS
 
 
+def patch_side(params: Params) -> int:
+    """Return the side in pixels of what a network is trained on: a patch, or a random crop of it."""
+    return params.train.crop_size or params.patch.size
+
+
 def random_batches(params: Params) -> tf.data.Dataset:
     """Return training batches of random patches."""
     size = params.patch.size
     images = np.random.default_rng(1).integers(0, 256, (16, size, size, 3), dtype=np.uint8)
     patches = Patches(images, images[..., 0] < 25, np.ones(images.shape[:3], bool))
-    return data_loader.training_dataset(patches, params.train.batch_size, 1)
+    return data_loader.training_dataset(patches, params.train.batch_size, 1, crop_size=params.train.crop_size)
 
 
 def pixels_read_per_second(params: Params) -> float:
@@ -70,12 +75,12 @@ def pixels_read_per_second(params: Params) -> float:
     begin = time.perf_counter()
     for _ in range(BATCHES_READ):
         next(batch)
-    return BATCHES_READ * params.train.batch_size * params.patch.size**2 / (time.perf_counter() - begin)
+    return BATCHES_READ * params.train.batch_size * patch_side(params) ** 2 / (time.perf_counter() - begin)
 
 
 def build_member(params: Params) -> tf.keras.Model:
     """Build an untrained network, one member of an ensemble."""
-    return architectures.build(**params.model.model_dump(), size=params.patch.size)
+    return architectures.build(**params.model.model_dump(), size=patch_side(params))
 
 
 def pixels_trained_per_second(setting: Setting) -> float:
@@ -87,11 +92,12 @@ def pixels_trained_per_second(setting: Setting) -> float:
     network = setting.build(params)
     schedule = trainer.TrainingSchedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = losses.weight_thin_vessels(losses.get(**params.loss.model_dump()), train.thin_vessel_weight)
+    loss = losses.add_skeleton_recall(loss, train.skeleton_recall_weight)
     network.compile(optimizer=trainer.optimizer(schedule), loss=trainer.fov_weighted_loss(loss))
     throughput = Throughput()
     for steps in (2, STEPS):  # the first builds the graph
         network.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[throughput])
-    return throughput.steps * train.batch_size * params.patch.size**2 / throughput.seconds
+    return throughput.steps * train.batch_size * patch_side(params) ** 2 / throughput.seconds
 
 
 def untrained_network(params: Params) -> tf.keras.Model:

@@ -21,7 +21,6 @@ from benchmarks import training_throughput
 from experiments import results_tables
 from experiments.results_tables import COST, KEPT, Experiment, load_experiments
 from src.common import atomic_io
-from src.evaluation import git_revisions
 
 KEPT_SUFFIXES = (".csv", ".json")
 
@@ -34,7 +33,14 @@ def run(name: str, experiment: Experiment) -> None:
         minutes = training_minutes(process.stdout or ())
     if process.returncode:
         sys.exit(process.returncode)
-    keep(name, git_revisions.find_tree(name).revision or "HEAD", minutes)
+    keep(name, reference(name), minutes)
+
+
+def reference(name: str) -> str:
+    """Return the git reference of the experiment of this name from the present commit; earlier commits may have one."""
+    command = ["git", "rev-parse", "HEAD"]
+    head = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
 
 
 def training_minutes(lines: Iterable[str]) -> float | None:

@@ -132,6 +132,7 @@ def _limits(metadata: list) -> list[str]:
         if found:
             value, sign = tightest(found)
             told.append(f"{sign} {value}")
+    told += [f"multiple of {item.multiple_of}" for item in flat if isinstance(item, annotated_types.MultipleOf)]
     return told
 
 
@@ -145,6 +146,8 @@ def comments(text: str) -> dict[str, str]:
             depth = len(match[1]) // 2
             path = [*path[:depth], match[2]]
             found[".".join(path)] = match[3] or ""
+        elif path and (continued := re.match(r"^ +# (.*)$", line)):
+            found[".".join(path)] += f" {continued[1]}"
     return found
 
 

@@ -68,7 +68,7 @@ class Service:
             output: a key of OUTPUTS.
 
         Raises:
-            ValueError: an unknown form, or an invalid image or field of view; then no image is predicted.
+            ValueError: an unknown form, or an invalid image or field of view, which ends the prediction.
         """
         if output not in OUTPUTS:
             raise ValueError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}")

@@ -1,3 +1,5 @@
+import subprocess
+
 from experiments import run
 
 
@@ -16,3 +18,17 @@ def test_training_time_ends_where_the_next_stage_begins(monkeypatch):
 
 def test_restored_training_has_no_time():
     assert run.training_minutes(["Stage 'train' is cached - skipping run\n", "Running stage 'evaluate':\n"]) is None
+
+
+def test_experiment_of_an_earlier_commit_is_not_taken_for_the_present_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def git(*arguments):
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    for message in ("one", "two"):
+        git("commit", "--quiet", "--allow-empty", "--message", message)
+        git("update-ref", run.reference("drive"), git("commit-tree", "HEAD^{tree}", "-m", f"experiment of {message}"))
+    assert git("log", "--format=%s", run.reference("drive")) == "experiment of two"
