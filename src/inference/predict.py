@@ -90,6 +90,17 @@ def user_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def add_field_angle_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that tells the angle of view of the camera."""
+    parser.add_argument(
+        "--field-angle",
+        type=field_angle,
+        metavar="DEGREES",
+        help="angle of view of the camera, 20 to 60, if known: a wider field is predicted at a larger size (default: "
+        "as if it were 45). It is meant for networks of several cameras, such as the shipped one",
+    )
+
+
 def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `predict` and `predict-batch` share."""
     parser.add_argument(
@@ -111,13 +122,7 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "which also yields the uncertainty; --no-tta predicts once, up to six times as fast with the shipped network, "
         "and removes the uncertainty maps of an earlier run",
     )
-    parser.add_argument(
-        "--field-angle",
-        type=field_angle,
-        metavar="DEGREES",
-        help="angle of view of the camera, 20 to 60, if known: a wider field is predicted at a larger size (default: "
-        "as if it were 45). It is meant for networks of several cameras, such as the shipped one",
-    )
+    add_field_angle_argument(parser)
     parser.add_argument(
         "--threshold",
         type=open_fraction,

@@ -27,6 +27,7 @@ from src.common.probability_levels import to_levels
 from src.data import image_opening, input_validation
 from src.inference import image_quality
 from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
+from src.inference.predict import add_field_angle_argument
 from src.reporting.image_layers import data_uri
 
 DESCRIPTION = """
@@ -37,7 +38,7 @@ them. The server listens on the loopback address only, keeps no image, and rejec
 patients do not leave this machine.
 """
 EXIT_CODES = {0: "ended by Ctrl-C", 2: "invalid arguments, or model or port cannot be used"}
-EXAMPLES = ("", "--model models/mine.onnx --port 8080")
+EXAMPLES = ("", "--field-angle 60", "--model models/mine.onnx --port 8080")
 ADDRESS, PORT, MAX_PORT = "127.0.0.1", 8000, 2**16 - 1
 HOSTS = [ADDRESS, "localhost"]  # other host names may be made to point here (DNS rebinding)
 STATIC = Path(__file__).parent / "static"
@@ -70,24 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="network, a file of `python -m src package` (default: models/compact.onnx of the project)",
     )
+    add_field_angle_argument(parser)
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"port of {ADDRESS}; 0: any free one")
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= MAX_PORT:
         parser.error(f"--port: expected a number up to {MAX_PORT}, got {given.port}")
     try:
-        run_server(OnnxModel(given.model), given.port)
+        run_server(OnnxModel(given.model), given.port, given.field_angle)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return 0
 
 
-def run_server(network: OnnxModel, port: int) -> None:
-    """Serve until Ctrl-C; port 0 is any free port.
+def run_server(network: OnnxModel, port: int, field_angle: float | None = None) -> None:
+    """Serve until Ctrl-C; port 0 is any free port. For `field_angle` see `OnnxModel.predict`.
 
     Raises:
         OSError: the port is taken or not permitted.
     """
-    config = uvicorn.Config(create_app(network), log_level="warning", server_header=False)
+    config = uvicorn.Config(create_app(network, field_angle), log_level="warning", server_header=False)
     try:
         bound = socket.create_server((ADDRESS, port))
     except OSError as error:
@@ -97,13 +99,13 @@ def run_server(network: OnnxModel, port: int) -> None:
         uvicorn.Server(config).run(sockets=[bound])
 
 
-def create_app(network: OnnxModel) -> Starlette:
+def create_app(network: OnnxModel, field_angle: float | None = None) -> Starlette:
     """Create the application: the page, its assets, and `POST /segment`, which predicts one image at a time."""
     one_at_a_time = threading.Lock()
 
     def segment(content: bytes, name: str) -> Segmented:
         with one_at_a_time:
-            return segment_upload(network, content, name)
+            return segment_upload(network, content, name, field_angle)
 
     async def page(request: Request) -> Response:
         return HTMLResponse(render_page(network))
@@ -147,7 +149,7 @@ def render_page(network: OnnxModel) -> str:
     )
 
 
-def segment_upload(network: OnnxModel, content: bytes, name: str) -> Segmented:
+def segment_upload(network: OnnxModel, content: bytes, name: str, field_angle: float | None = None) -> Segmented:
     """Segment an uploaded image; returns what the page shows.
 
     `flags` holds the meaning of each quality flag of the image and its map at the model's threshold.
@@ -159,7 +161,7 @@ def segment_upload(network: OnnxModel, content: bytes, name: str) -> Segmented:
     """
     begin = time.perf_counter()
     image, fov, flags, _ = input_validation.read_fundus(content, name)
-    prediction = network.predict(image, fov)
+    prediction = network.predict(image, fov, field_angle=field_angle)
     levels = to_levels(prediction.probability)
     uncertainty = np.zeros(levels.shape) if prediction.uncertainty is None else np.round(prediction.uncertainty * 255.0)
     vessels = network.binarize(prediction.probability)

@@ -90,7 +90,7 @@ def test_response_holds_the_uncertainty(upload):
     rng = np.random.default_rng(1)
     prediction = sliding_window.Prediction(*rng.random((2, 180, 200), np.float32))
     network = SimpleNamespace(
-        predict=lambda image, fov: prediction,
+        predict=lambda image, fov, field_angle: prediction,
         binarize=lambda probability: probability > 0.5,
     )
     result = web_app.segment_upload(network, upload, NAME)
@@ -103,6 +103,14 @@ def test_page_offers_the_uncertainty_where_the_network_yields_it(network, upload
     other.session, other.settings = network.session, network.settings._replace(tta_flips=flips)
     assert ('value="uncertainty"' in web_app.render_page(other)) is flips
     assert decode(web_app.segment_upload(other, upload, NAME)["maps"])[..., 2].any() == flips
+
+
+def test_field_angle_enlarges_the_image(network, upload):
+    usual, named, wider = (
+        web_app.segment_upload(network, upload, NAME, angle)["probability"] for angle in (None, 45.0, 60.0)
+    )
+    assert usual == named
+    assert usual != wider
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(100)])
