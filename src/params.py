@@ -256,9 +256,9 @@ class Evaluate(Section):
     seed: Seed
 
     @model_validator(mode="after")
-    def _overlap_below_tile(self) -> "Evaluate":
-        if self.overlap >= self.tile:
-            raise ValueError(f"overlap: expected less than tile ({self.tile}), got {self.overlap}")
+    def _overlap_at_most_half_a_tile(self) -> "Evaluate":
+        if self.overlap > self.tile // 2:
+            raise ValueError(f"overlap: expected at most half of tile ({self.tile}), got {self.overlap}")
         return self
 
     @model_validator(mode="after")

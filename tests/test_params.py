@@ -68,7 +68,7 @@ def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
         ),
         ("baselines.filters", ["gabor"], "baselines.filters.0: .*'frangi'.*got 'gabor'"),
         ("baselines.filters", ["sato", "sato"], r"baselines\.filters: expected each filter once, got \[.*\]$"),
-        ("evaluate.overlap", 5000, r"evaluate\.overlap: expected less than tile \(1024\), got 5000$"),
+        ("evaluate.overlap", 513, r"evaluate\.overlap: expected at most half of tile \(1024\), got 513$"),
     ],
 )
 def test_bad_value_is_named(tmp_path, key, value, said):
