@@ -8,8 +8,9 @@ several sizes, given by the diameter of their field of view; `540+720+1080` is t
 `weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
 proportion to the angle that the camera sees. Scores are in the field of view, at the native size.
 
-A configuration with a teacher trains on the images of --unlabelled as well: their vessels are those that the teacher
-finds, the network of another configuration that has not seen the left-out set either (self-training).
+Two configurations need the networks of another one, their parent. One moves their weights a fraction of the way back to
+those before training (`train.pretrained_fraction`). The other trains on the images of --unlabelled as well, whose
+vessels are those that the parent finds, which has not seen the left-out set either (self-training).
 
 Data and networks are kept in a folder of --work that is named by a hash of the code, parameters, sets and options, so
 that an interrupted run goes on where it was.
@@ -62,13 +63,21 @@ class Configuration(NamedTuple):
         params: those that differ from params.yaml.
         loss: its name.
         crop_size: pixels of random crops; None: whole patches.
-        teacher: the configuration, of the same parameters, whose networks label the unlabelled images; None: no images.
+        parent: another configuration of the same parameters.
+        pretrained_fraction: fraction of the weights before training in those of the parent's networks; 0: networks are
+            trained, on unlabelled images as well where there is a parent.
     """
 
     params: dict[str, float]
     loss: str
     crop_size: int | None = None
-    teacher: str | None = None
+    parent: str | None = None
+    pretrained_fraction: float = 0.0
+
+    @property
+    def needs_unlabelled(self) -> bool:
+        """Whether networks are trained on unlabelled images as well."""
+        return self.parent is not None and not self.pretrained_fraction
 
 
 STRONG_INTENSITY = {
@@ -94,13 +103,15 @@ WEIGHTED_SIZES = (540, 900, 1440)
 LABELLING = INFERENCE._replace(tta_scales=WEIGHTED_SIZES, scale_weighting=True, logit_adjustment=True)
 UNLABELLED = "unlabelled"
 FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFERENCE_FIELD_ANGLE, FIVES (50) too
-TEACHER = "wide scaling, strong intensity changes, BCE"
+PARENT = "wide scaling, strong intensity changes, BCE"
+PRETRAINED_FRACTION = 0.3
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
     "wide scaling, strong intensity changes": Configuration(WIDE | STRONG, "bce_dice", 256),
-    TEACHER: Configuration(WIDE | STRONG, "bce", 256),
-    f"{TEACHER}, self-training": Configuration(WIDE | STRONG, "bce", 256, TEACHER),
+    PARENT: Configuration(WIDE | STRONG, "bce", 256),
+    f"{PARENT}, self-training": Configuration(WIDE | STRONG, "bce", 256, PARENT),
+    f"{PARENT}, pretrained fraction": Configuration(WIDE | STRONG, "bce", 256, PARENT, PRETRAINED_FRACTION),
 }
 COLUMNS = (
     *("configuration", "left_out", "size", "n_images", "threshold", "f1", "f1_adjusted_logits", "best_threshold"),
@@ -164,9 +175,9 @@ def train(
     short_training.save_network(network, minutes, file)
 
 
-def augment_pseudo_labelled(images: Path, teacher: Path, folder: Path, params: Params) -> Path:
+def augment_pseudo_labelled(images: Path, parent: Path, folder: Path, params: Params) -> Path:
     """Write augmented patches of unlabelled images, with the vessels that a network finds, below `folder`."""
-    predictor = SlidingWindowPredictor(architectures.as_numpy_function(model_io.load(teacher)), None, LABELLING)
+    predictor = SlidingWindowPredictor(architectures.as_numpy_function(model_io.load(parent)), None, LABELLING)
 
     def find_vessels(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
         clahe = params.preprocess.clahe_clip_limit
@@ -272,7 +283,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sets", nargs="+", metavar="SET")
-    labelled = [name for name, configuration in CONFIGURATIONS.items() if configuration.teacher is None]
+    labelled = [name for name, configuration in CONFIGURATIONS.items() if not configuration.needs_unlabelled]
     parser.add_argument(
         "--configurations",
         nargs="+",
@@ -289,7 +300,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.sets) < 3:
         parser.error(f"expected at least 3 data sets, got {', '.join(arguments.sets)}")
-    if arguments.unlabelled is None and any(CONFIGURATIONS[name].teacher for name in arguments.configurations):
+    if arguments.unlabelled is None and any(CONFIGURATIONS[name].needs_unlabelled for name in arguments.configurations):
         parser.error("expected --unlabelled, as a configuration is trained on unlabelled images; found none")
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
@@ -307,8 +318,8 @@ def fingerprint(arguments: argparse.Namespace, params: Params) -> str:
 
 
 def order_of(names: Sequence[str]) -> list[str]:
-    """Return the baseline and the configurations of these names, each after its teacher."""
-    each = (part for name in names for part in (CONFIGURATIONS[name].teacher, name) if part)
+    """Return the baseline and the configurations of these names, each after its parent."""
+    each = (part for name in names for part in (CONFIGURATIONS[name].parent, name) if part)
     return list(dict.fromkeys([BASELINE, *each]))
 
 
@@ -324,12 +335,12 @@ def run_configurations(folder: Path, arguments: argparse.Namespace, params: Para
         configuration = CONFIGURATIONS[name]
         changed = with_params(params, configuration.params)
         place = configuration_folder(folder, name)
-        patches = configuration_folder(folder, configuration.teacher or name)  # of the labelled images
+        patches = configuration_folder(folder, configuration.parent or name)  # of the labelled images
         for left_out in arguments.left_out or arguments.sets:
             others = [other for other in arguments.sets if other != left_out]
             check_different_patients([folder / other for other in others], folder / left_out / "test")
             plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
-            file = place / f"{left_out}.h5"
+            file = (patches if configuration.pretrained_fraction else place) / f"{left_out}.h5"
             if not file.exists():
                 for other in others:
                     if not (patches / other / "augmented" / "fov.npy").exists():  # the last that is written
@@ -337,13 +348,14 @@ def run_configurations(folder: Path, arguments: argparse.Namespace, params: Para
                 folders = [patches / other / "augmented" for other in others]
                 place.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=place) as scratch:
-                    if configuration.teacher:
-                        source, teacher = arguments.unlabelled, patches / file.name
-                        folders.append(augment_pseudo_labelled(source, teacher, Path(scratch), changed))
+                    if configuration.needs_unlabelled:
+                        source, parent = arguments.unlabelled, patches / file.name
+                        folders.append(augment_pseudo_labelled(source, parent, Path(scratch), changed))
                     train(configuration, folders, plan, changed, file)
             minutes = short_training.read_minutes(file)
-            forward = architectures.as_numpy_function(model_io.load(file))
-            predictor = SlidingWindowPredictor(forward, None, INFERENCE)
+            network, before = model_io.load(file), model_io.load(Path(WEIGHTS)).get_weights()
+            architectures.interpolate_weights(network, before, configuration.pretrained_fraction)
+            predictor = SlidingWindowPredictor(architectures.as_numpy_function(network), None, INFERENCE)
             sizes = SIZES if name == BASELINE else ALL_SIZES
             predict = functools.partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit, sizes)
             thresholds = choose_thresholds(predict, [folder / other / "validation" for other in others])

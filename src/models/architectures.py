@@ -30,7 +30,7 @@ def build(
         encoder_weights: None for random, imagenet, or the path of an .h5 of the encoder. For a compact network, the
             path of a saved residual_unet, all of whose weights are taken (in a residual_w_net by the first network).
         filters: channels of the compact networks, from full resolution down.
-        size: side of the training patches in pixels.
+        size: side in pixels of the training patches, or of their crops.
 
     Raises:
         ValueError: an unknown name, a size that the architecture cannot take, weights that do not fit.
@@ -39,7 +39,9 @@ def build(
         raise ValueError(f"model.architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
     multiple = SIZE_MULTIPLE.get(architecture, DEFAULT_SIZE_MULTIPLE)
     if size % multiple:
-        raise ValueError(f"patch.size: expected a multiple of {multiple} for {architecture}, got {size}")
+        raise ValueError(
+            f"patch.size or train.crop_size: expected a multiple of {multiple} for {architecture}, got {size}"
+        )
     side = size if architecture in FIXED_SIZE else None
     image = tf.keras.Input((side, side, 3), name="image")
     if architecture in LIBRARY_ARCHITECTURES:
@@ -71,6 +73,17 @@ def ensemble_average(members: list[tf.keras.Model]) -> tf.keras.Model:
     ]
     probability = tf.keras.layers.Average(dtype="float32", name="probability")([member(image) for member in named])
     return tf.keras.Model(image, probability, name="mean")
+
+
+def interpolate_weights(network: tf.keras.Model, pretrained: list[np.ndarray], fraction: float) -> None:
+    """Move the weights of a network `fraction` of the way back to its weights before training; 0 changes nothing.
+
+    A network that was fine-tuned on some data sets so keeps more of what helps on others (WiSE-FT: Wortsman et al.,
+    CVPR 2022). Statistics of batch normalisation count as weights.
+    """
+    if fraction:
+        pairs = zip(network.get_weights(), pretrained, strict=True)
+        network.set_weights([(1 - fraction) * after + fraction * before for after, before in pairs])
 
 
 def as_numpy_function(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:

@@ -108,8 +108,9 @@ def program(tmp_path, monkeypatch):
     small = {"preprocess.fov_diameter": 64, "patch.size": 64, "patch.stride": 64}
     configurations = {
         experiment.BASELINE: experiment.Configuration(small, "bce_dice"),
-        "teacher": experiment.Configuration(small, "bce", 32),
-        "student": experiment.Configuration(small, "bce", 32, "teacher"),
+        "parent": experiment.Configuration(small, "bce", 32),
+        "student": experiment.Configuration(small, "bce", 32, "parent"),
+        "interpolated": experiment.Configuration(small, "bce", 32, "parent", 0.5),
     }
     monkeypatch.setattr(experiment, "load_params", lambda: params)
     monkeypatch.setattr(experiment, "CONFIGURATIONS", configurations)
@@ -132,16 +133,19 @@ def program(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_student_learns_after_its_teacher_and_a_run_goes_on_where_it_was(program, tmp_path, monkeypatch):
-    options = ("--configurations", "student", "--unlabelled", str(tmp_path / "unlabelled" / "images"))
+def test_parents_go_first_and_a_run_goes_on_where_it_was(program, tmp_path, monkeypatch):
+    options = ("--configurations", "interpolated", "student", "--unlabelled", str(tmp_path / "unlabelled" / "images"))
     rows = program(*options)
     assert [(row["configuration"], row["size"]) for row in rows] == [
         *(("baseline", "32"), ("baseline", "540")),
-        *(("teacher", "32"), ("teacher", "weighted")),
+        *(("parent", "32"), ("parent", "weighted")),
+        *(("interpolated", "32"), ("interpolated", "weighted")),
         *(("student", "32"), ("student", "weighted")),
     ]
     assert all(row["left_out"] == "c" and int(row["n_images"]) == 4 for row in rows)
     assert rows[3]["cldice_difference"]
+    assert rows[2]["training_minutes"] == rows[4]["training_minutes"] != rows[6]["training_minutes"]
+    assert len({row["auc_pr"] for row in rows[2::2]}) == 3
     monkeypatch.setattr(experiment, "train", None)  # nothing is trained again
     assert program(*options) == rows
     monkeypatch.setattr(experiment, "WEIGHTS", "models/README.md")
@@ -149,13 +153,15 @@ def test_student_learns_after_its_teacher_and_a_run_goes_on_where_it_was(program
         program(*options)
 
 
-def test_teacher_goes_first():
-    *_, teacher, student = CONFIGURATIONS
-    assert experiment.order_of([student, teacher]) == [experiment.BASELINE, teacher, student]
+def test_parent_goes_first():
+    student = f"{experiment.PARENT}, self-training"
+    assert experiment.order_of([student, experiment.PARENT]) == [experiment.BASELINE, experiment.PARENT, student]
 
 
 def test_unlabelled_images_are_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["program", "a", "b", "c", "--configurations", list(CONFIGURATIONS)[-1]])
+    monkeypatch.setattr(
+        sys, "argv", ["program", "a", "b", "c", "--configurations", f"{experiment.PARENT}, self-training"]
+    )
     with pytest.raises(SystemExit):
         experiment.main()
     assert "expected --unlabelled" in capsys.readouterr().err

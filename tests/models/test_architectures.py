@@ -59,7 +59,10 @@ def test_batch_normalisation_adapts_within_a_few_steps():
             ("segnet", "vgg16", None, FILTERS, 64),
             "model.architecture: expected one of unet, linknet, fpn, pspnet, residual_unet, residual_w_net",
         ),
-        (("pspnet", "vgg16", None, FILTERS, 64), "patch.size: expected a multiple of 96 for pspnet, got 64"),
+        (
+            ("pspnet", "vgg16", None, FILTERS, 64),
+            "patch.size or train.crop_size: expected a multiple of 96 for pspnet, got 64",
+        ),
         (
             ("unet", "mobilenetv2", "no/such.h5", FILTERS, 64),
             "model.encoder_weights: .*path of an .h5, got 'no/such.h5'",
