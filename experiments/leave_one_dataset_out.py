@@ -104,7 +104,7 @@ LABELLING = INFERENCE._replace(tta_scales=WEIGHTED_SIZES, scale_weighting=True, 
 UNLABELLED = "unlabelled"
 FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFERENCE_FIELD_ANGLE, FIVES (50) too
 PARENT = "wide scaling, strong intensity changes, BCE"
-PRETRAINED_FRACTION = 0.3
+PRETRAINED_FRACTION = 0.2
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
