@@ -58,7 +58,8 @@ class FileTree(NamedTuple):
             if archive.returncode:
                 raise ValueError(f"{self.name}: expected to unpack it, got {_line(archive.stderr)}")
             with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-                files.extractall(root, filter="data")
+                files.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+                files.extractall(root)
             _git("init", "--quiet", root)
             yield Path(root) / prefix
 

@@ -117,7 +117,7 @@ def _load_session(content: bytes, path: Path, threads: int) -> onnxruntime.Infer
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except INVALID as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: expected an ONNX network, got a file that onnxruntime rejects ({reason})") from error
 
 

