@@ -113,6 +113,7 @@ def program(tmp_path, monkeypatch):
         "interpolated": experiment.Configuration(small, "bce", 32, "parent", 0.5),
     }
     monkeypatch.setattr(experiment, "load_params", lambda: params)
+    monkeypatch.setattr(experiment.tensorflow_setup, "configure", lambda *_: None)  # once a process
     monkeypatch.setattr(experiment, "CONFIGURATIONS", configurations)
     monkeypatch.setattr(experiment, "N_PATCHES", 8)
     for name, sizes in (("SIZES", ("32", "540")), ("ALL_SIZES", ("32", "weighted"))):
