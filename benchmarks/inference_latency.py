@@ -115,8 +115,8 @@ def largest_difference(network: Path, packaged: Path) -> float:
 def export(folder: Path) -> tuple[Path, Path, float]:
     """Write the project's network as .h5 and packaged to `folder`; return both, and the seconds of the ONNX export."""
     from benchmarks.training_throughput import untrained_network
-    from src.inference import package_model
     from src.models import model_io, onnx_export, tensorflow_setup
+    from src.serving import package_model
 
     params, trained = load_params(), Path("data/model/model.h5")
     tensorflow_setup.configure(THREADS)

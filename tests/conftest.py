@@ -15,8 +15,9 @@ import pytest
 from darkness_network import darkness
 
 from src.common import process_pool
-from src.inference import onnx_model, package_model
+from src.inference import onnx_model
 from src.params import Params, load_params
+from src.serving import package_model
 from src.synthetic import generator
 from src.tracking import run_record
 

@@ -8,9 +8,9 @@ import pytest
 from darkness_network import darkness
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from src.inference import package_model
 from src.inference.onnx_model import ModelSettings, OnnxModel
 from src.metrics import confusion_matrix
+from src.serving import package_model
 from src.synthetic import generator
 
 SYNTHETIC = generator.generate(1, 0, 240, 230)

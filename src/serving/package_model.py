@@ -4,18 +4,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
-import yaml
 
 from src.common import atomic_io
 from src.common.command_line import command_parser
 from src.common.operating_point import read_threshold
+from src.evaluation import pipeline_status
+from src.evaluation.git_revisions import WORKING
+from src.evaluation.pipeline_status import LOCK
 from src.inference.onnx_model import KEY, ModelSettings
 from src.params import Params, load_params
 
 NETWORK, VALIDATION = Path("data/model/model.onnx"), Path("metrics/validation.json")
-MODEL, LOCK = "data/model/model.h5", Path("dvc.lock")
+MODEL = "data/model/model.h5"
 SECTIONS = ("preprocess", "evaluate")  # parameters that go into the file
 DESCRIPTION = """
 Package the trained network of the last run for use by `python -m src predict` and `python -m src app`.
@@ -66,26 +69,21 @@ def check_run_is_complete(network: Path, validation: Path) -> None:
 def check_last_run(params: Params) -> None:
     """Raise ValueError where network, threshold or parameters are not those of the last run, as dvc.lock has them."""
     advice = "; run `dvc repro`"
-    try:
-        stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
-        locked = stages["evaluate"]["params"]["params.yaml"]
-        models = {dep["md5"] for name in ("export", "evaluate") for dep in stages[name]["deps"] if dep["path"] == MODEL}
-    except (OSError, KeyError, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{LOCK}: expected that of a finished run, got {error!r:.80}{advice}") from error
+    lock = pipeline_status.read_lock(WORKING)
+    outs = lock.outs()
     for path in (NETWORK, VALIDATION):
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()  # as DVC's
-        if found != outs.get(path.as_posix()):
-            raise ValueError(f"{path}: expected md5 {outs.get(path.as_posix())} as in {LOCK}, got {found}{advice}")
+        expected, found = outs.get(path.as_posix()), hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != expected:
+            raise ValueError(f"{path}: expected md5 {expected} as in {LOCK}, got {found}{advice}")
+    models = {dep.md5 for name in ("export", "evaluate") for dep in lock.stages[name].deps if dep.path == MODEL}
     if len(models) > 1:
         raise ValueError(f"{NETWORK}: expected the network that was evaluated, got another one{advice}")
-    current = params.model_dump(mode="json")
     for section in SECTIONS:
-        for key, value in current[section].items():
-            run = locked.get(section, {}).get(key, value)
-            if run != value:
-                name = f"params.yaml: {section}.{key}"
-                raise ValueError(f"{name}: expected {run!r} as in the last run, got {value!r}{advice}")
+        run: Any = lock.params(VALIDATION.as_posix(), section) or {}
+        for key, value in params.model_dump(mode="json")[section].items():
+            if run.get(key) != value:
+                expected = f"expected {run.get(key)!r} as in the last run, got {value!r}"
+                raise ValueError(f"params.yaml: {section}.{key}: {expected}{advice}")
 
 
 def add_settings(network: bytes, settings: ModelSettings) -> bytes:
