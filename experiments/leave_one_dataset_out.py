@@ -8,9 +8,9 @@ several sizes, given by the diameter of their field of view; `540+720+1080` is t
 `weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
 proportion to the angle that the camera sees. Scores are in the field of view, at the native size.
 
-Two configurations need the networks of another one, their parent. One moves their weights a fraction of the way back to
-those before training (`train.pretrained_fraction`). The other trains on the images of --unlabelled as well, whose
-vessels are those that the parent finds, which has not seen the left-out set either (self-training).
+One configuration trains on synthetic images as well, as many patches of them in a batch as of each set. Another one
+needs the networks of its parent, which have not seen the left-out set either: it trains on the images of --unlabelled
+as well, whose vessels are those that the parent finds (self-training).
 
 Data and networks are kept in a folder of --work that is named by a hash of the code, parameters, sets and options, so
 that an interrupted run goes on where it was.
@@ -63,21 +63,15 @@ class Configuration(NamedTuple):
         params: those that differ from params.yaml.
         loss: its name.
         crop_size: pixels of random crops; None: whole patches.
-        parent: another configuration of the same parameters.
-        pretrained_fraction: fraction of the weights before training in those of the parent's networks; 0: networks are
-            trained, on unlabelled images as well where there is a parent.
+        synthetic: whether networks are trained on synthetic images as well.
+        parent: another configuration of the same parameters, for self-training on unlabelled images.
     """
 
     params: dict[str, float]
     loss: str
     crop_size: int | None = None
+    synthetic: bool = False
     parent: str | None = None
-    pretrained_fraction: float = 0.0
-
-    @property
-    def needs_unlabelled(self) -> bool:
-        """Whether networks are trained on unlabelled images as well."""
-        return self.parent is not None and not self.pretrained_fraction
 
 
 STRONG_INTENSITY = {
@@ -103,15 +97,17 @@ WEIGHTED_SIZES = (540, 900, 1440)
 LABELLING = INFERENCE._replace(tta_scales=WEIGHTED_SIZES, scale_weighting=True, logit_adjustment=True)
 UNLABELLED = "unlabelled"
 FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFERENCE_FIELD_ANGLE, FIVES (50) too
+SYNTHETIC = "synthetic"  # folder of their images
+SYNTHETIC_IMAGES = {"phantom.n_train": 40, "phantom.height": 876, "phantom.width": 848}
 PARENT = "wide scaling, strong intensity changes, BCE"
-PRETRAINED_FRACTION = 0.2
+WITH_SYNTHETIC = f"{PARENT}, synthetic images"
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
     "wide scaling, strong intensity changes": Configuration(WIDE | STRONG, "bce_dice", 256),
     PARENT: Configuration(WIDE | STRONG, "bce", 256),
-    f"{PARENT}, self-training": Configuration(WIDE | STRONG, "bce", 256, PARENT),
-    f"{PARENT}, pretrained fraction": Configuration(WIDE | STRONG, "bce", 256, PARENT, PRETRAINED_FRACTION),
+    f"{PARENT}, self-training": Configuration(WIDE | STRONG, "bce", 256, parent=PARENT),
+    WITH_SYNTHETIC: Configuration(WIDE | STRONG | SYNTHETIC_IMAGES, "bce", 256, synthetic=True),
 }
 COLUMNS = (
     *("configuration", "left_out", "size", "n_images", "threshold", "f1", "f1_adjusted_logits", "best_threshold"),
@@ -283,7 +279,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sets", nargs="+", metavar="SET")
-    labelled = [name for name, configuration in CONFIGURATIONS.items() if not configuration.needs_unlabelled]
+    labelled = [name for name, configuration in CONFIGURATIONS.items() if configuration.parent is None]
     parser.add_argument(
         "--configurations",
         nargs="+",
@@ -300,7 +296,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.sets) < 3:
         parser.error(f"expected at least 3 data sets, got {', '.join(arguments.sets)}")
-    if arguments.unlabelled is None and any(CONFIGURATIONS[name].needs_unlabelled for name in arguments.configurations):
+    if arguments.unlabelled is None and any(CONFIGURATIONS[name].parent for name in arguments.configurations):
         parser.error("expected --unlabelled, as a configuration is trained on unlabelled images; found none")
     params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
@@ -340,22 +336,24 @@ def run_configurations(folder: Path, arguments: argparse.Namespace, params: Para
             others = [other for other in arguments.sets if other != left_out]
             check_different_patients([folder / other for other in others], folder / left_out / "test")
             plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
-            file = (patches if configuration.pretrained_fraction else place) / f"{left_out}.h5"
+            file = place / f"{left_out}.h5"
             if not file.exists():
-                for other in others:
-                    if not (patches / other / "augmented" / "fov.npy").exists():  # the last that is written
-                        short_training.augment_subset(folder / other / "train", patches / other, N_PATCHES, changed)
-                folders = [patches / other / "augmented" for other in others]
+                sources = [*others, *([SYNTHETIC] if configuration.synthetic else [])]
+                if configuration.synthetic:
+                    prepare("phantom", folder / SYNTHETIC, changed)
+                for source in sources:
+                    if not (patches / source / "augmented" / "fov.npy").exists():  # the last that is written
+                        short_training.augment_subset(folder / source / "train", patches / source, N_PATCHES, changed)
+                folders = [patches / source / "augmented" for source in sources]
                 place.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=place) as scratch:
-                    if configuration.needs_unlabelled:
+                    if configuration.parent:
                         source, parent = arguments.unlabelled, patches / file.name
                         folders.append(augment_pseudo_labelled(source, parent, Path(scratch), changed))
                     train(configuration, folders, plan, changed, file)
             minutes = short_training.read_minutes(file)
-            network, before = model_io.load(file), model_io.load(Path(WEIGHTS)).get_weights()
-            architectures.interpolate_weights(network, before, configuration.pretrained_fraction)
-            predictor = SlidingWindowPredictor(architectures.as_numpy_function(network), None, INFERENCE)
+            network = architectures.as_numpy_function(model_io.load(file))
+            predictor = SlidingWindowPredictor(network, None, INFERENCE)
             sizes = SIZES if name == BASELINE else ALL_SIZES
             predict = functools.partial(predict_sizes, predictor, changed.preprocess.clahe_clip_limit, sizes)
             thresholds = choose_thresholds(predict, [folder / other / "validation" for other in others])

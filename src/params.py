@@ -220,7 +220,6 @@ class Train(Section):
     clip_norm: Positive | None
     thin_vessel_weight: Annotated[NotNegative, Field(le=100)]
     skeleton_recall_weight: Annotated[NotNegative, Field(le=100)]
-    pretrained_fraction: Annotated[NotNegative, Field(lt=1)]
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool
@@ -373,16 +372,6 @@ class Params(Section):
         if self.data.validation_fraction == 0 and self.train.patience is not None:
             raise ValueError(
                 f"train.patience: expected null where data.validation_fraction is 0, got {self.train.patience}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _pretrained_weights_where_they_are_needed(self) -> "Params":
-        pretrained = self.model.architecture == "residual_unet" and self.model.encoder_weights is not None
-        if self.train.pretrained_fraction and not pretrained:
-            raise ValueError(
-                "train.pretrained_fraction: expected 0 for other networks than a residual_unet with "
-                f"model.encoder_weights, got {self.train.pretrained_fraction}"
             )
         return self
 

@@ -115,9 +115,7 @@ def train_members(
     for seed in range(train.seed, train.seed + train.ensemble_size):
         tensorflow_setup.set_seed(seed)
         network = architectures.build(**model.model_dump(), size=train.crop_size or data.train.images.shape[1])
-        pretrained = network.get_weights()
         trainer.fit(network, full_loss, schedule, data._replace(seed=seed), log, training_state)
-        architectures.interpolate_weights(network, pretrained, train.pretrained_fraction)
         members.append(architectures.inference_head(network))
     return members
 

@@ -92,27 +92,6 @@ def test_fold_is_read_and_needs_a_data_set_that_is_trained_and_tested_on(tmp_pat
         load_params(path)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "weights", "valid"),
-    [
-        ("residual_unet", "models/synthetic_pretrained.h5", True),
-        ("residual_unet", None, False),
-        ("residual_w_net", "models/synthetic_pretrained.h5", False),
-        ("unet", "imagenet", False),
-    ],
-)
-def test_fraction_of_pretrained_weights_needs_them(tmp_path, architecture, weights, valid):
-    path = written(tmp_path, "train.pretrained_fraction", 0.3)
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    values["model"] |= {"architecture": architecture, "encoder_weights": weights}
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    if valid:
-        assert load_params(path).train.pretrained_fraction == 0.3
-    else:
-        with pytest.raises(ValueError, match=r"train\.pretrained_fraction: expected 0 for other .*, got 0\.3$"):
-            load_params(path)
-
-
 def test_threshold_must_be_given_where_nothing_is_held_out(tmp_path):
     path = written(tmp_path, "data.validation_fraction", 0)
     with pytest.raises(

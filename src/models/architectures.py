@@ -75,17 +75,6 @@ def ensemble_average(members: list[tf.keras.Model]) -> tf.keras.Model:
     return tf.keras.Model(image, probability, name="mean")
 
 
-def interpolate_weights(network: tf.keras.Model, pretrained: list[np.ndarray], fraction: float) -> None:
-    """Move the weights of a network `fraction` of the way back to its weights before training; 0 changes nothing.
-
-    A network that was fine-tuned on some data sets so keeps more of what helps on others (WiSE-FT: Wortsman et al.,
-    CVPR 2022). Statistics of batch normalisation count as weights.
-    """
-    if fraction:
-        pairs = zip(network.get_weights(), pretrained, strict=True)
-        network.set_weights([(1 - fraction) * after + fraction * before for after, before in pairs])
-
-
 def as_numpy_function(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """Return the network as a function of arrays, (B, H, W, 3) to (B, H, W, 1) float32, traced once for all sizes."""
     traced = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
