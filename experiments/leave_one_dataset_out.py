@@ -171,6 +171,13 @@ def train(
     short_training.save_network(network, minutes, file)
 
 
+def augment_labelled(images: Path, folder: Path, params: Params) -> Path:
+    """Write augmented patches of a subset below `folder`, unless they are there, and return their folder."""
+    if not (folder / "augmented" / "fov.npy").exists():  # the last that is written
+        short_training.augment_subset(images, folder, N_PATCHES, params)
+    return folder / "augmented"
+
+
 def augment_pseudo_labelled(images: Path, parent: Path, folder: Path, params: Params) -> Path:
     """Write augmented patches of unlabelled images, with the vessels that a network finds, below `folder`."""
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model_io.load(parent)), None, LABELLING)
@@ -338,18 +345,15 @@ def run_configurations(folder: Path, arguments: argparse.Namespace, params: Para
             plan = TrainingPlan(arguments.steps, seed=SEED, crop_size=configuration.crop_size)
             file = place / f"{left_out}.h5"
             if not file.exists():
-                sources = [*others, *([SYNTHETIC] if configuration.synthetic else [])]
+                folders = [augment_labelled(folder / other / "train", patches / other, changed) for other in others]
                 if configuration.synthetic:
                     prepare("phantom", folder / SYNTHETIC, changed)
-                for source in sources:
-                    if not (patches / source / "augmented" / "fov.npy").exists():  # the last that is written
-                        short_training.augment_subset(folder / source / "train", patches / source, N_PATCHES, changed)
-                folders = [patches / source / "augmented" for source in sources]
+                    folders.append(augment_labelled(folder / SYNTHETIC / "train", patches / SYNTHETIC, changed))
                 place.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=place) as scratch:
                     if configuration.parent:
-                        source, parent = arguments.unlabelled, patches / file.name
-                        folders.append(augment_pseudo_labelled(source, parent, Path(scratch), changed))
+                        images, parent = arguments.unlabelled, patches / file.name
+                        folders.append(augment_pseudo_labelled(images, parent, Path(scratch), changed))
                     train(configuration, folders, plan, changed, file)
             minutes = short_training.read_minutes(file)
             network = architectures.as_numpy_function(model_io.load(file))

@@ -43,6 +43,11 @@ def test_every_bash_block_is_runnable_or_marked(page):
 
 
 @every_page
+def test_rows_of_tables_fit_their_header(page):
+    assert not list(check_docs.uneven_tables(page))
+
+
+@every_page
 def test_sentences_are_short_and_in_the_words_of_the_field(page):
     assert not list(markdown_pages.hard_sentences(page))
 
@@ -115,6 +120,12 @@ def test_broken_links_and_anchors_are_found(tmp_path):
     )  # fmt: skip
     found = [line.removeprefix(f"{page}:").split(": ")[:2] for line in check_docs.broken_links(page)]
     assert found == [["3", "gone.md"], ["3", "gone.png"], ["3", "other.md#gone"], ["7", "gone.jpg"]]
+
+
+def test_rows_that_do_not_fit_their_table_are_found(tmp_path):
+    page = write(tmp_path, "| a | b |\n| --- | --- |\n| `x \\| y` | 1 |\n| 1 |\n\n| a |\n| --- |\n| 1 | 2 |\n")
+    found = [line.removeprefix(f"{page}:").split(": ")[0] for line in check_docs.uneven_tables(page)]
+    assert found == ["4", "8"]
 
 
 def test_blocks_are_those_that_are_not_marked(tmp_path):

@@ -1,8 +1,8 @@
 """Check the documentation: python -m tools.check_docs.
 
 Printed is each relative link or anchor that leads nowhere, each parameter that params.yaml does not have, each `bash`
-block that is neither runnable nor marked, and each sentence that is too long or uses a word that the glossary
-replaces. The exit code is 1 where there is any.
+block that is neither runnable nor marked, each row of a table with more or fewer cells than its header, and each
+sentence that is too long or uses a word that the glossary replaces. The exit code is 1 where there is any.
 
 A `bash` block of a tutorial or how-to is run by a test, in order, in a tiny project: see tools.run_guides. A block that
 cannot be run there is marked by a comment in the line before it: `<!-- not run: needs a server -->`.
@@ -98,11 +98,25 @@ def unmarked_blocks(path: Path) -> Iterator[str]:
             yield f"{path}:{block.line}: {found[0]!r} cannot be run: mark the block <!-- not run: reason -->"
 
 
+def uneven_tables(path: Path) -> Iterator[str]:
+    """Yield each row of a table that has more or fewer cells than the table's header."""
+    expected = None
+    for number, line in enumerate(prose_lines(path), 1):
+        if not line.startswith("|"):
+            expected = None
+            continue
+        cells = len(re.findall(r"(?<!\\)\|", line)) - 1
+        expected = expected or cells
+        if cells != expected:
+            yield f"{path}:{number}: expected {expected} cells as in the header of the table, got {cells}"
+
+
 def problems(path: Path, params: dict) -> Iterator[str]:
     """Yield all that is wrong with a page."""
     yield from broken_links(path)
     yield from unknown_parameters(path, params)
     yield from unmarked_blocks(path)
+    yield from uneven_tables(path)
     yield from hard_sentences(path)
 
 

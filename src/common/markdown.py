@@ -36,12 +36,14 @@ def p_value(p: float) -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Format a Markdown table with a header.
+    r"""Format a Markdown table with a header; a | in a cell is escaped.
 
-    >>> print(table(["score", "mean"], [["F1", "0.8"]]))
+    >>> print(table(["score", "mean"], [["F1", "0.8"], ["|error|", "0.1"]]))
     | score | mean |
     | --- | --- |
     | F1 | 0.8 |
+    | \|error\| | 0.1 |
     """
     head = list(head)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in [head, ["---"] * len(head), *rows])
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
