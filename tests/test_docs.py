@@ -128,6 +128,12 @@ def test_rows_that_do_not_fit_their_table_are_found(tmp_path):
     assert found == ["4", "8"]
 
 
+def test_tables_without_a_header_are_found(tmp_path):
+    page = write(tmp_path, "| a | b |\n| --- | :-: |\n| 1 | 2 |\n\n| 3 | 4 |\n\n| 5 | 6 |\n| 7 | 8 |\n")
+    found = [line.removeprefix(f"{page}:").split(": ")[0] for line in check_docs.uneven_tables(page)]
+    assert found == ["5", "7"]
+
+
 def test_blocks_are_those_that_are_not_marked(tmp_path):
     page = write(
         tmp_path,

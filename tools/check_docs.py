@@ -1,8 +1,9 @@
 """Check the documentation: python -m tools.check_docs.
 
 Printed is each relative link or anchor that leads nowhere, each parameter that params.yaml does not have, each `bash`
-block that is neither runnable nor marked, each row of a table with more or fewer cells than its header, and each
-sentence that is too long or uses a word that the glossary replaces. The exit code is 1 where there is any.
+block that is neither runnable nor marked, each table without a header, each row of a table with more or fewer cells
+than its header, and each sentence that is too long or uses a word that the glossary replaces. The exit code is 1 where
+there is any.
 
 A `bash` block of a tutorial or how-to is run by a test, in order, in a tiny project: see tools.run_guides. A block that
 cannot be run there is marked by a comment in the line before it: `<!-- not run: needs a server -->`.
@@ -10,6 +11,7 @@ cannot be run there is marked by a comment in the line before it: `<!-- not run:
 
 import argparse
 import functools
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ LINK = re.compile(
     r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|<(?:a|img)\s[^>]*(?:href|src)=\"([^\"]+)\""
 )
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
+RULE = re.compile(r"\|([ :]*-+[ :]*\|)+")  # below the header of a table
 LINES_OF_CODE = re.compile(r"L\d+(-L\d+)?")  # an anchor of GitHub in a file that is no page
 SETTING = re.compile(r"(?:-S|--set-param)[ =]'?([a-z_0-9]+(?:\.[a-z_0-9]+)+)=")
 FILES = (".py", ".yaml", ".csv", ".json", ".md", ".onnx", ".h5", ".png", ".html")  # model.h5 is no parameter
@@ -99,16 +102,16 @@ def unmarked_blocks(path: Path) -> Iterator[str]:
 
 
 def uneven_tables(path: Path) -> Iterator[str]:
-    """Yield each row of a table that has more or fewer cells than the table's header."""
-    expected = None
-    for number, line in enumerate(prose_lines(path), 1):
-        if not line.startswith("|"):
-            expected = None
-            continue
-        cells = len(re.findall(r"(?<!\\)\|", line)) - 1
-        expected = expected or cells
-        if cells != expected:
-            yield f"{path}:{number}: expected {expected} cells as in the header of the table, got {cells}"
+    """Yield each table without a header, and each row with more or fewer cells than its table's header."""
+    numbered = enumerate(prose_lines(path), 1)
+    for is_table, lines in itertools.groupby(numbered, lambda numbered_line: numbered_line[1].startswith("|")):
+        rows = list(lines) if is_table else []
+        if rows and not (len(rows) > 1 and RULE.fullmatch(rows[1][1].rstrip())):
+            yield f"{path}:{rows[0][0]}: expected a header with a rule below it, as | --- |, got {rows[0][1]!r:.40}"
+        cells = [len(re.findall(r"(?<!\\)\|", line)) - 1 for _, line in rows]
+        for (number, _), count in zip(rows, cells, strict=True):
+            if count != cells[0]:
+                yield f"{path}:{number}: expected {cells[0]} cells as in the header of the table, got {count}"
 
 
 def problems(path: Path, params: dict) -> Iterator[str]:

@@ -68,19 +68,21 @@ def standardize(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
 
     Values are clipped to 0..255. Outside the FOV, and in a channel without contrast, all is NEUTRAL.
     """
-    standard = np.full_like(image, NEUTRAL)
-    for channel in range(image.shape[2]):
-        standard[fov, channel] = _standard_levels(image[fov, channel])
+    inside = fov.view(np.uint8)
+    counts = [cv2.calcHist([image], [channel], inside, [256], [0, 256]) for channel in range(image.shape[2])]
+    standard = cv2.LUT(image, np.dstack([_standard_levels(each.ravel()) for each in counts]))
+    standard[~fov] = NEUTRAL
     return standard
 
 
-def _standard_levels(levels: np.ndarray) -> np.ndarray:
-    """Standardise (N,) uint8 intensities by a table of the 256 levels."""
-    counts, intensity = np.bincount(levels, minlength=256), np.arange(256.0)
-    mean = (counts * intensity).sum() / max(levels.size, 1)
-    deviation = np.sqrt((counts * (intensity - mean) ** 2).sum() / max(levels.size, 1))
-    table = (intensity - mean) * (DEVIATION / deviation if deviation > 0 else 0.0) + NEUTRAL
-    return np.clip(np.rint(table), 0, 255).astype(np.uint8)[levels]
+def _standard_levels(counts: np.ndarray) -> np.ndarray:
+    """Return the standardised intensity of each of the 256 levels, (1, 256) uint8, from how often each occurs."""
+    counts, intensity = counts.astype(np.float64), np.arange(256.0)
+    total = max(counts.sum(), 1)
+    mean = (counts * intensity).sum() / total
+    deviation = np.sqrt((counts * (intensity - mean) ** 2).sum() / total)
+    levels = (intensity - mean) * (DEVIATION / deviation if deviation > 0 else 0.0) + NEUTRAL
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None]
 
 
 def _equalise(image: np.ndarray, clip_limit: float) -> np.ndarray:

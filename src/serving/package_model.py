@@ -16,9 +16,11 @@ from src.evaluation.git_revisions import WORKING
 from src.evaluation.pipeline_status import LOCK
 from src.inference.onnx_model import KEY, ModelSettings
 from src.params import Params, load_params
+from src.serving import quantization
 
 NETWORK, VALIDATION = Path("data/model/model.onnx"), Path("metrics/validation.json")
 MODEL = "data/model/model.h5"
+TRAINING_IMAGES = Path("data/raw/train")
 SECTIONS = ("preprocess", "evaluate")  # parameters that go into the file
 DESCRIPTION = """
 Package the trained network of the last run for use by `python -m src predict` and `python -m src app`.
@@ -26,21 +28,27 @@ Package the trained network of the last run for use by `python -m src predict` a
 The file is the network data/model/model.onnx with its settings as metadata: field of view, CLAHE, tiles and test-time
 augmentation of params.yaml, and the threshold of metrics/validation.json. The same run gives the same bytes. Files or
 parameters that changed after the last run, as dvc.lock has it, are rejected.
+
+With --int8 the network computes in 8-bit integers: two to three times as fast on processors with instructions for them
+(VNNI). It is calibrated on the images in data/raw/train, whatever they are. Probabilities differ a little; more than
+.01 in the mean is rejected. Another kind of processor may give other bytes.
 """
 EXIT_CODES = {
     0: "the file is written",
     2: "a file of the run is missing, invalid or of another run (the message names the stage), or the file cannot be "
     "written",
 }
-EXAMPLES = ("models/mine.onnx",)
+EXAMPLES = ("models/mine.onnx", "models/mine.onnx --int8")
 
 
-def package(network: Path, validation: Path, params: Params, out: Path) -> None:
+def package(network: Path, validation: Path, params: Params, out: Path, calibration: Path | None = None) -> None:
     """Write the network with its settings to `out`: the same bytes for the same run.
 
+    With `calibration`, a folder of images as stage download writes it, the network is quantized.
+
     Raises:
-        FileNotFoundError: the network or validation.json is missing.
-        ValueError: validation.json holds no threshold.
+        FileNotFoundError: the network, validation.json or an image is missing.
+        ValueError: validation.json holds no threshold, images are invalid, or the network cannot be quantized.
     """
     check_run_is_complete(network, validation)
     preprocess, evaluate = params.preprocess, params.evaluate
@@ -56,7 +64,10 @@ def package(network: Path, validation: Path, params: Params, out: Path) -> None:
         logit_adjustment=evaluate.logit_adjustment,
         scale_weighting=evaluate.scale_weighting,
     )
-    atomic_io.write_bytes(out, add_settings(network.read_bytes(), settings))
+    content = network.read_bytes()
+    if calibration is not None:
+        content = quantization.quantize(content, calibration, settings)
+    atomic_io.write_bytes(out, add_settings(content, settings))
 
 
 def check_run_is_complete(network: Path, validation: Path) -> None:
@@ -97,13 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Package the run of the project folder; returns the exit code."""
     parser = command_parser("package", DESCRIPTION, EXIT_CODES, EXAMPLES)
     parser.add_argument("out", type=Path, metavar="FILE", help="file to write, such as models/mine.onnx")
-    out = parser.parse_args(arguments).out
+    parser.add_argument("--int8", action="store_true", help="compute in 8-bit integers, calibrated on data/raw/train")
+    options = parser.parse_args(arguments)
     try:
         params = load_params()
         check_run_is_complete(NETWORK, VALIDATION)
         check_last_run(params)
-        package(NETWORK, VALIDATION, params, out)
+        package(NETWORK, VALIDATION, params, options.out, TRAINING_IMAGES if options.int8 else None)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    print(out)
+    print(options.out)
     return 0

@@ -68,6 +68,23 @@ def test_command_packs_the_run_of_the_project_folder(project, capsys):
     assert OnnxModel(Path("models/mine.onnx")).settings.threshold == 0.375
 
 
+def test_command_quantizes_with_the_training_images(project, monkeypatch):
+    seen = []
+    monkeypatch.setattr(package_model.quantization, "quantize", lambda *given: seen.append(given) or given[0])
+    assert package_model.main(["models/mine.onnx", "--int8"]) == 0
+    [(network, folder, settings)] = seen
+    assert network == package_model.NETWORK.read_bytes()
+    assert folder == Path("data/raw/train")
+    assert settings == OnnxModel(Path("models/mine.onnx")).settings
+
+
+def test_quantization_without_training_images_names_the_stage(project, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        package_model.main(["mine.onnx", "--int8"])
+    assert "data/raw/train/samples.csv: missing; run `dvc repro download`" in capsys.readouterr().err
+    assert not Path("mine.onnx").exists()
+
+
 def change_parameter(project):
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("fov_diameter: 540", "fov_diameter: 720"))
