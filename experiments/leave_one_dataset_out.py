@@ -100,14 +100,13 @@ FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFE
 SYNTHETIC = "synthetic"  # folder of their images
 SYNTHETIC_IMAGES = {"phantom.n_train": 40, "phantom.height": 876, "phantom.width": 848}
 PARENT = "wide scaling, strong intensity changes, BCE"
-WITH_SYNTHETIC = f"{PARENT}, synthetic images"
 CONFIGURATIONS = {
     BASELINE: Configuration({}, "bce_dice"),
     "wide scaling": Configuration(WIDE, "bce_dice", 256),
     "wide scaling, strong intensity changes": Configuration(WIDE | STRONG, "bce_dice", 256),
     PARENT: Configuration(WIDE | STRONG, "bce", 256),
     f"{PARENT}, self-training": Configuration(WIDE | STRONG, "bce", 256, parent=PARENT),
-    WITH_SYNTHETIC: Configuration(WIDE | STRONG | SYNTHETIC_IMAGES, "bce", 256, synthetic=True),
+    f"{PARENT}, synthetic images": Configuration(WIDE | STRONG | SYNTHETIC_IMAGES, "bce", 256, synthetic=True),
 }
 COLUMNS = (
     *("configuration", "left_out", "size", "n_images", "threshold", "f1", "f1_adjusted_logits", "best_threshold"),

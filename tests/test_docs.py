@@ -44,7 +44,7 @@ def test_every_bash_block_is_runnable_or_marked(page):
 
 @every_page
 def test_rows_of_tables_fit_their_header(page):
-    assert not list(check_docs.uneven_tables(page))
+    assert not list(check_docs.broken_tables(page))
 
 
 @every_page
@@ -124,13 +124,13 @@ def test_broken_links_and_anchors_are_found(tmp_path):
 
 def test_rows_that_do_not_fit_their_table_are_found(tmp_path):
     page = write(tmp_path, "| a | b |\n| --- | --- |\n| `x \\| y` | 1 |\n| 1 |\n\n| a |\n| --- |\n| 1 | 2 |\n")
-    found = [line.removeprefix(f"{page}:").split(": ")[0] for line in check_docs.uneven_tables(page)]
+    found = [line.removeprefix(f"{page}:").split(": ")[0] for line in check_docs.broken_tables(page)]
     assert found == ["4", "8"]
 
 
 def test_tables_without_a_header_are_found(tmp_path):
     page = write(tmp_path, "| a | b |\n| --- | :-: |\n| 1 | 2 |\n\n| 3 | 4 |\n\n| 5 | 6 |\n| 7 | 8 |\n")
-    found = [line.removeprefix(f"{page}:").split(": ")[0] for line in check_docs.uneven_tables(page)]
+    found = [line.removeprefix(f"{page}:").split(": ")[0] for line in check_docs.broken_tables(page)]
     assert found == ["5", "7"]
 
 

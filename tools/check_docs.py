@@ -101,7 +101,7 @@ def unmarked_blocks(path: Path) -> Iterator[str]:
             yield f"{path}:{block.line}: {found[0]!r} cannot be run: mark the block <!-- not run: reason -->"
 
 
-def uneven_tables(path: Path) -> Iterator[str]:
+def broken_tables(path: Path) -> Iterator[str]:
     """Yield each table without a header, and each row with more or fewer cells than its table's header."""
     numbered = enumerate(prose_lines(path), 1)
     for is_table, lines in itertools.groupby(numbered, lambda numbered_line: numbered_line[1].startswith("|")):
@@ -119,7 +119,7 @@ def problems(path: Path, params: dict) -> Iterator[str]:
     yield from broken_links(path)
     yield from unknown_parameters(path, params)
     yield from unmarked_blocks(path)
-    yield from uneven_tables(path)
+    yield from broken_tables(path)
     yield from hard_sentences(path)
 
 

@@ -284,8 +284,8 @@ notebook](notebook-comparison.md), [tried and dropped](tried-and-dropped.md).
 README = Path("README.md")
 BEGIN, END = "<!-- results: python -m tools.docs -->", "<!-- end of results -->"
 README_ROWS = {  # keys of experiments, or titles of other rows
-    "random_crops_scaled": "three compact U-Nets, random crops, multi-scale TTA, pretrained on synthetic images",
-    "random_crops_1800_steps": "the same in half the time, crops of one scale, no multi-scale TTA",
+    "random_crops_scaled": "three compact U-Nets, crops scaled by up to 1.5, three scales, synthetic pretraining",
+    "random_crops_1800_steps": "three compact U-Nets, random crops, one scale, synthetic pretraining",
     "w_net_ensemble": "W-Net, 3-member ensemble, pretrained on synthetic images",
     "any_camera": "the shipped network: one compact U-Net for four data sets",
     "synthetic_only": "compact U-Net, synthetic images alone",
