@@ -142,10 +142,11 @@ def settings(params: Params) -> list[Setting]:
         params.model_copy(update={"model": model, "train": params.train.model_copy(update={"batch_size": batch_size})})
         for batch_size in (FULL_RESOLUTION_BATCH, BATCH)
     )
+    precisions = (False, True) if tensorflow_setup.supports_mixed_precision() else (False,)
     return [
-        *(Setting(params.model.architecture, build_member, params, mixed) for mixed in (False, True)),
+        *(Setting(params.model.architecture, build_member, params, mixed) for mixed in precisions),
         Setting("compact U-Net, full resolution", full_resolution_unet, full, False),
-        *(Setting("compact U-Net, half resolution", build_member, half, mixed) for mixed in (False, True)),
+        *(Setting("compact U-Net, half resolution", build_member, half, mixed) for mixed in precisions),
     ]
 
 

@@ -45,7 +45,11 @@ from stages import augment, patch
 from stages import train as train_stage
 
 BASELINE = "baseline"
-IGNORED = ("data.", "train.ensemble_size", "train.seed", "evaluate.threshold")  # parameters without effect
+IGNORED = (  # parameters without effect
+    *("data.", "phantom.", "baselines.", "plot.", "record."),
+    *("train.ensemble_size", "train.seed", "train.monitor", "train.patience", "train.cpu_threads"),
+    *("evaluate.threshold", "evaluate.bootstrap_resamples", "evaluate.seed"),
+)
 SCORES = ("f1", "auc_pr", "cldice")
 COLUMNS = (
     *("experiment", "observer", "trial", "n_seeds", "n_images", "training_minutes", "threshold"),

@@ -41,7 +41,7 @@ from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import confusion_matrix, probability_metrics
 from src.metrics.probability_metrics import Histogram
 from src.models import architectures, losses, model_io, tensorflow_setup
-from src.params import Params, load_params
+from src.params import PUBLIC_SETS, Params, load_params
 from src.training import checkpoint_store, trainer
 from stages import download
 
@@ -300,11 +300,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("data/leave_one_out"), help="folder of data and networks")
     parser.add_argument("--results", type=Path, default=RESULTS / "leave_one_dataset_out.csv", help="CSV to write")
     arguments = parser.parse_args()
+    params = load_params()
+    known = (*PUBLIC_SETS, "folder", *params.data.custom)
+    for name in (*arguments.sets, *(arguments.left_out or ())):
+        if name not in known:
+            parser.error(f"expected data sets among {', '.join(known)}, got {name}")
+    if unused := set(arguments.left_out or ()) - set(arguments.sets):
+        parser.error(f"--left-out: expected some of {', '.join(arguments.sets)}, got {', '.join(sorted(unused))}")
     if len(arguments.sets) < 3:
         parser.error(f"expected at least 3 data sets, got {', '.join(arguments.sets)}")
     if arguments.unlabelled is None and any(CONFIGURATIONS[name].parent for name in arguments.configurations):
         parser.error("expected --unlabelled, as a configuration is trained on unlabelled images; found none")
-    params = load_params()
     tensorflow_setup.configure(params.train.cpu_threads, SEED)
     folder = arguments.work / fingerprint(arguments, params)
     for name in arguments.sets:

@@ -66,7 +66,8 @@ def main() -> None:
             samples.write_image(images / f"{one.id}.png", one.image)
         begin = time.perf_counter()
         command = [sys.executable, "-m", "src", "predict", str(images), "--out", str(out), "--model", str(model)]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        if subprocess.run(command, check=False).returncode:
+            parser.error("expected maps of all images, see the messages above")
         seconds = (time.perf_counter() - begin) / len(labelled)
         for one in labelled:
             probability = samples.read_levels(out / f"{one.id}_probability.png")

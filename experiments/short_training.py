@@ -23,7 +23,7 @@ from src.models import architectures, losses, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params
 from src.preprocessing import patch_storage, patches
-from src.training import checkpoint_store, data_loader, trainer
+from src.training import data_loader, trainer
 from stages import augment, patch
 
 BATCH_SIZE, SEED, RESAMPLES = 8, 1, 5000
@@ -126,8 +126,6 @@ def fit(
 ) -> tuple[tf.keras.Model, float]:
     """Train a network on batches with equally many patches of each folder; return it, and the minutes it took.
 
-    It computes in mixed precision, or in float32 where the processor would emulate bfloat16.
-
     Raises:
         ValueError: more folders than patches in a batch.
     """
@@ -136,8 +134,6 @@ def fit(
     tf.keras.backend.clear_session()
     tensorflow_setup.set_seed(plan.seed)
     tensorflow_setup.set_precision(mixed_precision=True)
-    if tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()):
-        tensorflow_setup.set_precision(mixed_precision=False)
     network = build()
     schedule = trainer.TrainingSchedule(
         epochs=1,

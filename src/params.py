@@ -366,6 +366,15 @@ class Params(Section):
     record: Record
 
     @model_validator(mode="after")
+    def _crops_that_fit(self) -> "Params":
+        crop, size = self.train.crop_size, self.patch.size
+        if crop is not None and crop > size:
+            raise ValueError(f"train.crop_size: expected at most the {size} pixels of patch.size, got {crop}")
+        if crop not in (None, size) and self.model.architecture == "pspnet":
+            raise ValueError(f"train.crop_size: expected null for pspnet, whose input has one size, got {crop}")
+        return self
+
+    @model_validator(mode="after")
     def _validation_images_where_they_are_needed(self) -> "Params":
         if self.data.validation_fraction == 0 and self.evaluate.threshold is None:
             raise ValueError("evaluate.threshold: expected a number where data.validation_fraction is 0, got null")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from src.common.cpu_cores import available_cores
+from src.common.processor import available_cores
 from src.params import Augment
 from src.preprocessing.augmentation import AugmentationPlan, augment_all
 from src.preprocessing.transforms import TransformLimits

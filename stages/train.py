@@ -39,7 +39,7 @@ def main(
     training_patches, validation_patches = patch_storage.read(augmented), patch_storage.read_or_none(validation)
     strategy = tensorflow_setup.distribution_strategy(workers)
     replicas = strategy.num_replicas_in_sync
-    print_devices(replicas)
+    print_devices(replicas, train.mixed_precision)
     fingerprint = training_fingerprint(model, loss, train, [augmented, validation])
     if workers > 1:
         multi_worker.check_same_fingerprint(tensorflow_setup.gather_fingerprints(strategy, fingerprint))
@@ -62,11 +62,11 @@ def main(
         training_state.store.delete()
 
 
-def print_devices(replicas: int) -> None:
+def print_devices(replicas: int, mixed_precision: bool) -> None:
     """Print what the training runs on, with warnings of what this costs."""
     tqdm.write(f"training on {tensorflow_setup.describe_devices()}", file=sys.stderr)
-    if tensorflow_setup.emulates_bfloat16(checkpoint_store.processor()):
-        tqdm.write("warning: train.mixed_precision: no bfloat16 in this processor; false is faster", file=sys.stderr)
+    if mixed_precision and not tensorflow_setup.supports_mixed_precision():
+        tqdm.write("warning: train.mixed_precision has no effect: this processor has no bfloat16", file=sys.stderr)
     if replicas > 1:
         tqdm.write(f"warning: a training on {replicas} devices keeps no checkpoints", file=sys.stderr)
 

@@ -36,6 +36,22 @@ def test_number_written_as_yaml_1_1_string_is_a_number(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("architecture", "crop_size", "said"),
+    [
+        ("residual_unet", 288, r"train\.crop_size: expected at most the 256 pixels of patch\.size, got 288$"),
+        ("pspnet", 192, r"train\.crop_size: expected null for pspnet, whose input has one size, got 192$"),
+    ],
+)
+def test_crops_that_do_not_fit_are_rejected(tmp_path, architecture, crop_size, said):
+    path = written(tmp_path, "train.crop_size", crop_size)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values["model"]["architecture"] = architecture
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        load_params(path)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "said"),
     [
         ("loss.alpha", 2, "loss.alpha: .*less than or equal to 1, got 2"),

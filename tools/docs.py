@@ -270,11 +270,15 @@ RESULTS = """# Results
 A table for each test set, one row a run, with the run's key in `experiments/experiments.yaml`. Scores are those in the
 field of view, at a threshold that no test image chose. F1, AUC and MCC are pooled over pixels; "mean" and clDice are
 over images, with their 95 % intervals (bootstrap over patients). See the [evaluation
-protocol](../explanation/evaluation-protocol.md).
+protocol](../explanation/evaluation-protocol.md). Some settings were chosen while scores on DRIVE's test images were
+known, so these may be optimistic: [what was chosen on
+what](../explanation/evaluation-protocol.md#what-was-chosen-on-what).
 
 Training times of rows that are pretrained on synthetic images leave out the 11.8 minutes of `synthetic_only`, whose
 weights are in `models/`. Of the published rows, *little W-Net, trained on DRIVE* was [scored here, the others are
-copied](../explanation/evaluation-protocol.md#published-results).
+copied](../explanation/evaluation-protocol.md#published-results). Inference times are of TensorFlow, for an image of
+565 x 584 pixels, on different processors. `predict` with a packed network is
+[faster](../how-to/predict-large-collections.md#how-fast-is-it).
 
 `python -m experiments.run NAME` runs one again, `python -m experiments.run --table` prints these tables. Further pages:
 [ablations](ablations.md), [error analysis](error-analysis.md), [comparison with the reference

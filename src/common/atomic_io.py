@@ -85,9 +85,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
     """Write rows, the first of them the header, to `path` as CSV; None is an empty cell. See `write_bytes`."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, "".join(map(format_row, rows)))
+
+
+def format_row(cells: Iterable[object]) -> str:
+    """Format a row of a CSV file, with its line end; None is an empty cell.
+
+    >>> format_row(["a,b", None, 1.5])
+    '"a,b",,1.5\\n'
+    """
+    text, values = io.StringIO(newline=""), list(cells)
+    broken = any("\r" in value for value in values if isinstance(value, str))  # Python 3.11 does not quote these
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if broken else csv.QUOTE_MINIMAL).writerow(values)
+    return text.getvalue()
 
 
 def read_text(path: Path) -> str:

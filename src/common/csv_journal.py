@@ -1,7 +1,5 @@
 """Append-only CSV table that stays readable when its writer is killed; the last row of a key counts."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +49,4 @@ def _read_complete_rows(path: Path) -> list[list[str]]:
 
 
 def _line(cells: Sequence[str]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode(ENCODING, ENCODING_ERRORS)
+    return atomic_io.format_row(cells).encode(ENCODING, ENCODING_ERRORS)

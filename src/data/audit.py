@@ -90,8 +90,8 @@ def inspect(subset: str, sample: Sample) -> InspectedSample:
         _read_annotation(subset, sample, "second_observer", size)
     if not fov.any():
         raise ValueError(f"{_name(subset, sample, 'fov')}: expected a field of view, got an empty one")
-    if subset == "train" and not truth.any():
-        raise ValueError(f"{_name(subset, sample, 'truth')}: expected vessels to train on, got an empty annotation")
+    if subset != "test" and not truth.any():
+        raise ValueError(f"{_name(subset, sample, 'truth')}: expected vessels to learn from, got an empty annotation")
     custom_dataset.check_not_inverted(Path(_name(subset, sample, "truth")), truth, fov)
     return InspectedSample(
         subset,

@@ -31,7 +31,8 @@ def find(name: str, root: Path) -> list[CustomImage]:
 
     Raises:
         FileNotFoundError: a folder, an image or a ground truth is missing, or there are no images.
-        ValueError: two files have one name, a file is no image file, or groups.csv does not fit.
+        ValueError: two files have one name, a file is no image file, a folder in `root` is a link, or groups.csv does
+            not fit.
     """
     for needed in (root, root / "images"):
         if not needed.is_dir():
@@ -74,6 +75,8 @@ def _image_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: missing; a custom data set needs the folders images and truth")
+    if folder.is_symlink():
+        raise ValueError(f"{folder}: expected a folder, got a link, behind which DVC sees no change; link its files")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if is_leftover(path.name):

@@ -6,6 +6,7 @@ import numpy as np
 
 from src.data import fov_detection, image_decoding
 from src.data.dicom import Acquisition
+from src.data.fov_detection import MIN_FRACTION
 from src.data.image_decoding import DecodedImage
 
 MIN_FOV_SIDE = 64  # pixels; below, no vessel is visible
@@ -39,7 +40,8 @@ def read_fundus(image: object, name: str, fov: object = None) -> FundusInput:
 
     Raises:
         ValueError: the bytes cannot be decoded to their end; there is no field of view or one of another size; or the
-            image in it is no fundus image: smaller than `MIN_FOV_SIDE`, without contrast, or blue.
+            image in it is no fundus image: smaller than `MIN_FOV_SIDE` or a tenth of the image, without contrast, or
+            blue.
     """
     decoded = _decode(image, name)
     image = decoded.image
@@ -92,6 +94,9 @@ def _check_fundus(image: np.ndarray, fov: np.ndarray, name: str) -> None:
     side = max(np.ptp(np.flatnonzero(fov.any(axis=axis))) + 1 for axis in (0, 1)) if fov.any() else 0
     if side < MIN_FOV_SIDE:
         raise ValueError(f"{name}: expected a field of view of at least {MIN_FOV_SIDE} pixels, got one of {side}")
+    if fov.mean() < MIN_FRACTION:  # scaled so that the field of view has its usual size, the image would need gigabytes
+        expected = f"expected a field of view of at least {MIN_FRACTION:.0%} of the image"
+        raise ValueError(f"{name}: {expected}, got {fov.mean():.1%}; crop the image to it")
     inside = image[fov]
     deviation = float(inside[:, 1].std())
     if deviation < MIN_DEVIATION:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.common import atomic_io, process_pool
-from src.common.cpu_cores import available_cores
+from src.common.processor import available_cores
 from src.data import audit, samples
 from src.data.entries import Entry
 

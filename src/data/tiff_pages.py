@@ -36,7 +36,7 @@ class ImagePage(NamedTuple):
         pages: how many pages of full resolution there are.
         height: pixels.
         width: pixels.
-        orientation: as in EXIF, 1 to 8.
+        orientation: as in EXIF, 1 to 8; 1 where the channels are upright.
         kind: depth, channels, colours and compression, for error messages.
         channels: (H, W, C) uint8, C as in L, LA, RGB and RGBA; None where Pillow decodes the page.
     """
@@ -72,7 +72,10 @@ def find_page(content: bytes, max_pixels: int) -> ImagePage:
         _check_kind(page)
         if page.bitspersample <= 8 or found.height * found.width > max_pixels:
             return found
-        return found._replace(channels=_deep_channels(page, index, content))
+        upright = page.compression == COMPRESSION.LZW  # OpenCV and Pillow, which decode LZW, apply the orientation
+        return found._replace(
+            channels=_deep_channels(page, index, content), orientation=1 if upright else found.orientation
+        )
 
 
 def _full_resolution(pages: list[TiffPage | tifffile.TiffFrame]) -> list[int]:
@@ -126,7 +129,7 @@ def _deep_channels(page: TiffPage, index: int, content: bytes) -> np.ndarray:
     levels = _decode_lzw(page, index, content) if page.compression == COMPRESSION.LZW else page.asarray()
     if page.planarconfig == PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
         levels = np.moveaxis(levels, 0, -1)
-    levels = levels.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
+    levels = levels.reshape(*levels.shape[:2], page.samplesperpixel)
     has_alpha = bool(page.extrasamples) and page.extrasamples[0] in ALPHA
     colours = 3 if page.photometric == PHOTOMETRIC.RGB else 1
     channels = bit_depth.to_eight_bits(levels if has_alpha else levels[..., :colours])

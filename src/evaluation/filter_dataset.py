@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.common import probability_levels
-from src.common.cpu_cores import available_cores
+from src.common.processor import available_cores
 from src.data import samples
 from src.evaluation import vesselness_filters
 from src.metrics import probability_metrics

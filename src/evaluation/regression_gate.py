@@ -20,6 +20,7 @@ DESCRIPTION = """
 Compare the committed scores of two revisions image by image, and fail when a gated score became worse.
 
 A score fails where it is worse by more than its tolerance and the 95 % interval of the paired difference excludes 0.
+Pooled scores, and those of fewer than four patients, have no interval: the tolerance alone decides.
 Scores, tolerances and region are section `regression_gate` of params.yaml in the working tree, also with --of. A note
 names what differs there from the earlier side. Tables are read from git: nothing runs again, and neither data nor DVC's
 cache is needed. The verdict is printed as Markdown.

@@ -14,6 +14,7 @@ from src.data.image_files import is_leftover
 from src.data.image_opening import SUFFIXES
 
 HASH_DIGITS = 8  # of the hash that tells files of equal names apart
+MAX_STEM_BYTES = 150  # systems allow 255 of a name; `_HASH_probability.png.part` needs 30
 NAMED = 3  # other files that a message names
 
 
@@ -140,16 +141,25 @@ def assign_ids(files: Iterable[Path], assigned: Mapping[str, str]) -> dict[Path,
     """Assign a unique id to each file: the one `assigned` to its path before, else its stem.
 
     Files of equal stems, in several folders or with several suffixes, get a hash of their paths as a suffix. Stems that
-    differ in case alone count as equal, as on some file systems.
+    differ in case alone count as equal, as on some file systems. A stem of more than MAX_STEM_BYTES is cut, as names of
+    maps are longer, and gets a hash, too.
     """
     files = list(files)
     new = [file for file in files if str(file) not in assigned]
     number = Counter(file.stem.lower() for file in new) + Counter(id_.lower() for id_ in assigned.values())
     ids = {
-        file: file.stem if number[file.stem.lower()] == 1 else f"{file.stem}_{path_hash(file, HASH_DIGITS)}"
+        file: file.stem
+        if number[file.stem.lower()] == 1 and len(os.fsencode(file.stem)) <= MAX_STEM_BYTES
+        else f"{_shorten(file.stem)}_{path_hash(file, HASH_DIGITS)}"
         for file in new
     }
     return {file: ids[file] if file in ids else assigned[str(file)] for file in files}
+
+
+def _shorten(stem: str) -> str:
+    """Cut a stem to MAX_STEM_BYTES, between two characters."""
+    encoded = os.fsencode(stem)
+    return stem if len(encoded) <= MAX_STEM_BYTES else encoded[:MAX_STEM_BYTES].decode(errors="ignore")
 
 
 def path_hash(file: Path, digits: int) -> str:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from src.common import atomic_io
 from src.common.command_line import command_parser, positive_integer
-from src.common.cpu_cores import available_cores
+from src.common.processor import available_cores
 from src.common.signals import graceful_stop
 from src.inference.input_files import find_images, path_hash
 from src.inference.predict import INTERRUPTED, add_prediction_arguments, print_messages, summary

@@ -11,6 +11,7 @@ import filelock
 from tqdm import tqdm
 
 from src.common.csv_journal import Journal
+from src.data import image_opening
 from src.inference import image_predictor, input_files
 from src.inference.image_predictor import ImageJob, ImagePredictor, Row
 from src.inference.onnx_model import OnnxModel
@@ -127,6 +128,9 @@ def _predict_job(job: ImageJob, predictor: ImagePredictor, journal: Journal) -> 
     """Predict one image unless it is up to date."""
     earlier = journal.rows.get(str(job.file))
     try:
+        if job.file.stat().st_size > image_opening.MAX_BYTES:
+            reason = f"{job.file}: expected a file of at most {image_opening.MAX_BYTES} bytes, got a larger one"
+            return _reject(job, predictor.started_row(job, None), reason, journal)
         content = job.file.read_bytes()
     except OSError as error:
         reason = f"{job.file}: cannot be read ({error.strerror})"

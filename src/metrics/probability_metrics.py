@@ -99,8 +99,8 @@ def best_threshold(*histograms: Histogram) -> float:
     if not histograms or not all(h.vessel.any() for h in histograms):
         raise ValueError("expected vessel pixels to choose a threshold by, found none")
     f1 = np.mean([_f1_above(h) for h in histograms], axis=0)
-    lowest_level = LEVELS - 1 - (len(f1) - 1 - int(np.argmax(f1[::-1])))
-    return max(lowest_level - 0.5, 0.0) / (LEVELS - 1)
+    lowest_level = 1 + int(np.argmax(f1[-2::-1]))  # level 0 is above no threshold
+    return (lowest_level - 0.5) / (LEVELS - 1)
 
 
 def expected_f1_threshold(counts: np.ndarray) -> float:

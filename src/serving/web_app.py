@@ -125,6 +125,8 @@ def create_app(network: OnnxModel, field_angle: float | None = None) -> Starlett
             return JSONResponse(await run_in_threadpool(segment, bytes(content), name))
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
+        except MemoryError:
+            return JSONResponse({"error": f"{name}: not enough memory to predict it"}, 503)
 
     routes = [Route("/", page), Route("/segment", upload, methods=["POST"])]
     routes += [Route(f"/{name}", asset) for name in ASSETS]

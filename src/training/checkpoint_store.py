@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from src.common import atomic_io
 from src.common.hashing import sha256
+from src.common.processor import describe_processor
 
 FOLDER = "checkpoints"
 LOCK_FILE = "training.lock"
@@ -122,7 +123,7 @@ def checkpoint_key(fingerprint: str, devices: Sequence[object]) -> str:
     the weights.
     """
     settings = {name: value for name, value in os.environ.items() if name.startswith(NUMERIC_SETTINGS)}
-    return _hash_json(fingerprint=fingerprint, devices=devices, processor=processor(), settings=settings)
+    return _hash_json(fingerprint=fingerprint, devices=devices, processor=describe_processor(), settings=settings)
 
 
 def imported_code() -> dict[str, Path]:
@@ -130,14 +131,6 @@ def imported_code() -> dict[str, Path]:
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     ours = [spec for spec in specs if spec is not None and spec.name.split(".")[0] in ("src", "stages")]
     return {spec.name: Path(spec.origin) for spec in ours if spec.origin}
-
-
-def processor() -> list[str]:
-    """Describe the processor by name and features, as far as the system tells."""
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    descriptive = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
-    return [platform.machine(), platform.processor(), *sorted(descriptive)]
 
 
 def prune(root: Path, retention_days: float, kept_key: str) -> None:

@@ -95,16 +95,17 @@ class DivergenceGuard(tf.keras.callbacks.Callback):
             self._save_weights(self.model.get_weights(), epoch - 1)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        """Stop at a loss that is NaN or infinite."""
+        """Stop at a loss that is NaN or infinite: by the patches of this step, or by the update of the step before."""
         self.step = batch
         if not math.isfinite(logs["loss"]):
-            self._stop_at_batch(f"the loss became {logs['loss']}")
+            before = f", or by the update on {self._patches(batch - 1)}" if batch else ""
+            self._stop_at_batch(f"the loss became {logs['loss']}", f"{self._patches(batch)}{before}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Stop at weights that are NaN or infinite (the loss of a step is computed before its update); save others."""
         weights = self.model.get_weights()
         if not all_finite(weights):
-            self._stop_at_batch("a weight became NaN or infinite")
+            self._stop_at_batch("a weight became NaN or infinite", self._patches(self.step))
         if float(getattr(self.model.optimizer, "loss_scale", math.inf)) <= MIN_LOSS_SCALE:
             self._stop(
                 "in float16, steps were skipped again and again because their gradients were NaN or infinite, up to "
@@ -119,11 +120,13 @@ class DivergenceGuard(tf.keras.callbacks.Callback):
             )
         self._save_weights(weights, epoch)
 
-    def _stop_at_batch(self, reason: str) -> None:
-        indices = ", ".join(map(str, self.batch_indices(self.epoch, self.step)))
+    def _patches(self, step: int) -> str:
+        return ", ".join(map(str, self.batch_indices(self.epoch, step)))
+
+    def _stop_at_batch(self, reason: str, patches: str) -> None:
         self._stop(
             f"{reason} in {self._place()}, at learning rate {self._learning_rate():.6g}, on the augmented patches "
-            f"{indices}: look at these, lower train.learning_rate or set train.clip_norm"
+            f"{patches}: look at these, lower train.learning_rate or set train.clip_norm"
         )
 
     def _stop(self, message: str) -> None:

@@ -47,6 +47,12 @@ def test_writer_killed_anywhere_leaves_complete_rows(path):
         assert Journal(path, COLUMNS).rows["c"] == row("c", "done")
 
 
+@pytest.mark.parametrize("key", ["a\rb.png", "a\nb.png", 'a"b,c.png'])
+def test_key_with_any_character_is_kept(tmp_path, key):
+    Journal(tmp_path / "new.csv", COLUMNS).add(row(key, "done"))
+    assert Journal(tmp_path / "new.csv", COLUMNS).rows == {key: row(key, "done")}
+
+
 def test_key_of_any_bytes_is_kept(path):
     journal = Journal(path, COLUMNS)
     journal.add(row("eye_\udcff", "done"))

@@ -132,7 +132,7 @@ EXPECTED = "expected a greyscale image of 0 and 255"
         ("fov", grey(255)[:, :98], "expected 100x100 like the image, got 100x98"),
         ("second_observer", grey(255).T[:60], "expected 100x100 like the image, got 60x100"),
         ("fov", grey(0), "expected a field of view, got an empty one"),
-        ("truth", grey(0), "expected vessels to train on, got an empty annotation"),
+        ("truth", grey(0), "expected vessels to learn from, got an empty annotation"),
         ("truth", grey(255, 255), "expected vessels in at most 50% of the field of view, got 100%"),
     ],
 )
@@ -150,10 +150,15 @@ def test_annotation_that_cannot_be_decoded_is_rejected_by_name(tmp_path):
         audit.audit_subsets(tmp_path, ["train"])
 
 
-@pytest.mark.parametrize("subset", ["validation", "test"])
-def test_truth_without_vessels_is_allowed_where_nothing_is_trained(tmp_path, subset):
-    put(tmp_path, **{subset: [labelled(1, vessels=0)]})
-    audit.audit_subsets(tmp_path, [subset])
+def test_truth_without_vessels_is_allowed_where_nothing_is_learnt(tmp_path):
+    put(tmp_path, test=[labelled(1, vessels=0)])
+    audit.audit_subsets(tmp_path, ["test"])
+
+
+def test_truth_without_vessels_is_rejected_where_the_threshold_is_chosen(tmp_path):
+    put(tmp_path, validation=[labelled(1, vessels=0)])
+    with pytest.raises(ValueError, match=r"^validation/folder/truth/1.png: expected vessels to learn from"):
+        audit.audit_subsets(tmp_path, ["validation"])
 
 
 def test_id_in_two_subsets_is_rejected(tmp_path):

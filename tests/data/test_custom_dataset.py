@@ -52,6 +52,15 @@ def test_custom_folder_that_does_not_fit_is_rejected_by_name(tmp_path, change, e
         load_all(root)
 
 
+@pytest.mark.parametrize("name", ["images", "truth"])
+def test_folder_that_is_a_link_is_rejected(tmp_path, name):
+    root = custom_folder(tmp_path / "folder")
+    (root / name).rename(tmp_path / "elsewhere")
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=f"folder/{name}: expected a folder, got a link"):
+        load_all(root)
+
+
 def test_empty_custom_folder_is_named(tmp_path):
     hint = ".*--temp.*--queue.*: give an absolute path"
     with pytest.raises(FileNotFoundError, match=rf"mine: expected a folder \(data.folder.path\), found none{hint}"):

@@ -177,12 +177,15 @@ def test_deep_tiff_that_is_cut_off_is_rejected(compression, planar, tiled):
             image_decoding.decode_image(content[:size], "a")
 
 
+@pytest.mark.parametrize("colour", ["grey", "RGB"])
+@pytest.mark.parametrize(("compression", "planar"), [("none", False), ("deflate", True), ("lzw", False), ("lzw", True)])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_a_tiff_is_applied_whatever_its_depth(orientation):
+def test_orientation_of_a_tiff_is_applied_whatever_its_depth(orientation, compression, planar, colour):
     tag = [(274, 3, 1, orientation, True)]
+    deep = COLOURS[colour]._replace(compression=compression, planar=planar)
     eight, sixteen = (
-        image_decoding.decode_image(tiff_bytes(stored("RGB", DEPTHS[depth]), COLOURS["RGB"], extratags=tag), "a", True)
-        for depth in ("8", "16")
+        image_decoding.decode_image(tiff_bytes(stored(colour, DEPTHS[depth]), kind, extratags=tag), "a", True)
+        for depth, kind in (("8", COLOURS[colour]), ("16", deep))
     )
     assert np.array_equal(eight, sixteen)
 

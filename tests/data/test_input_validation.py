@@ -54,6 +54,18 @@ def test_invalid_image_is_rejected_with_the_cause(given, cause):
         input_validation.read_fundus(given, "image 2")
 
 
+def test_small_field_of_view_in_a_large_image_is_rejected():
+    """Scaled so that it has its usual size, the image would fill the memory."""
+    image = np.zeros((480, 560, 3), np.uint8)
+    image[:128, :160] = SYNTHETIC.image
+    fov = np.zeros(image.shape[:2], bool)
+    fov[:128, :160] = SYNTHETIC.fov
+    opaque = np.dstack([image, fov.astype(np.uint8) * 255])
+    for given in ({"image": image, "fov": fov}, {"image": encoded(opaque, "PNG")}):
+        with pytest.raises(ValueError, match=r"image 1: expected a field of view of at least 10% of the image, got \d"):
+            input_validation.read_fundus(name="image 1", **given)
+
+
 def test_field_of_view_is_detected_or_read():
     found = input_validation.read_fundus(SYNTHETIC.image, "image 1").fov
     assert (found & SYNTHETIC.fov).sum() > 0.97 * (found | SYNTHETIC.fov).sum()

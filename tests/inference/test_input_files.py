@@ -81,6 +81,17 @@ def test_id_is_the_stem_and_equal_stems_get_a_hash(root):
     assert (ids["02.tiff"], ids["x[1].png"]) == ("02", "x[1]")
 
 
+@pytest.mark.parametrize("character", ["a", "\u773c"])  # of one byte, and of three
+def test_long_stem_is_cut_so_that_the_names_of_maps_are_allowed(tmp_path, character):
+    stem = character * (240 // len(character.encode()))
+    files = [tmp_path / f"{stem[:-1]}{end}.png" for end in "12"]
+    ids = input_files.assign_ids(files, {})
+    assert len(set(ids.values())) == 2
+    for id_ in ids.values():
+        assert id_.startswith(character * 40)
+        (tmp_path / f"{id_}_probability.png.part").touch()
+
+
 def test_assigned_id_stays_and_no_other_file_gets_it(root):
     first, second = input_files.find_images([str(root / "*" / "01.*")], root / "out").images
     assert input_files.assign_ids([first], {}) == {first: "01"}

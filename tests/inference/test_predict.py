@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks import inference_latency
 from robustness import kill_prediction
-from src.data import samples
+from src.data import image_opening, samples
 from src.inference import image_predictor, predict, predict_folder
 from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
 from src.metrics import confusion_matrix
@@ -155,6 +155,15 @@ def test_image_that_ends_the_process_twice_is_rejected(run, image, tmp_path, pac
     row = rows(tmp_path / "out")["a"]
     assert (row["status"], row["reason"]) == ("rejected", f"{image}: its prediction ended the process 2 times")
     assert run(image, "--out", tmp_path / "out")[1].startswith("1 predicted")
+
+
+def test_file_that_is_too_large_to_be_read_is_rejected(run, image, tmp_path):
+    with (image.parent / "huge.tif").open("wb") as file:
+        file.truncate(image_opening.MAX_BYTES + 1)  # without a byte on the disk
+    code, stdout, stderr = run(image.parent, "--out", tmp_path / "out")
+    assert code == 1
+    assert stdout.startswith("1 predicted, 0 already done, 1 rejected")
+    assert "huge.tif: expected a file of at most 536870912 bytes, got a larger one" in stderr
 
 
 def test_image_that_does_not_fit_into_memory_is_rejected(run, image, tmp_path, monkeypatch):

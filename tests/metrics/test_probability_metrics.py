@@ -67,6 +67,14 @@ def test_best_threshold_is_the_best_of_all(seed):
     assert best == max(every)
 
 
+def test_best_threshold_leaves_out_the_lowest_level_alone():
+    """All pixels would have the higher F1, but no threshold has these."""
+    h = two_levels(0.0, 0.0, 90) + two_levels(0.3, 0.6, 10)
+    threshold = probability_metrics.best_threshold(h)
+    assert 0.3 <= threshold < 0.6
+    assert probability_metrics.counts_above(h, threshold) == (10, 0, 90, 100)
+
+
 def two_levels(background: float, vessel: float, pixels: int) -> probability_metrics.Histogram:
     """As many pixels of vessel at one probability as of background at another."""
     counts = np.zeros((2, probability_metrics.LEVELS), np.int64)

@@ -43,20 +43,22 @@ def test_determinism_is_requested_where_tensorflow_has_it(gpus, said, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("policy", "processor", "emulated"),
+    ("processor", "policy"),
     [
-        ("mixed_bfloat16", ["x86_64", "flags\t: fpu avx2 avx512f", "model name\t: any"], True),
-        ("mixed_bfloat16", ["x86_64", "flags\t: fpu avx2 avx512_bf16 erms"], False),
-        ("mixed_bfloat16", ["aarch64", "Features\t: fp asimd bf16"], False),
-        ("mixed_bfloat16", ["arm64"], False),
-        ("float32", ["x86_64", "flags\t: fpu avx2"], False),
+        (["x86_64", "flags\t: fpu avx2 avx512f", "model name\t: any"], "float32"),
+        (["x86_64", "flags\t: fpu avx2 avx512_bf16 erms"], "mixed_bfloat16"),
+        (["aarch64", "Features\t: fp asimd bf16"], "mixed_bfloat16"),
+        (["arm64"], "mixed_bfloat16"),  # it does not tell
     ],
 )
-def test_bfloat16_that_a_processor_lacks_is_detected(policy, processor, emulated):
+def test_mixed_precision_is_float32_on_a_processor_without_bfloat16(processor, policy, monkeypatch):
     before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(policy)
+    monkeypatch.setattr(tensorflow_setup, "describe_processor", lambda: processor)
     try:
-        assert tensorflow_setup.emulates_bfloat16(processor) == emulated
+        tensorflow_setup.set_precision(mixed_precision=True)
+        assert tf.keras.mixed_precision.global_policy().name == policy
+        tensorflow_setup.set_precision(mixed_precision=False)
+        assert tf.keras.mixed_precision.global_policy().name == "float32"
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
 

@@ -56,8 +56,10 @@ def project(run, params, tmp_path, monkeypatch):
     deps = [{"path": "data/model/model.h5", "md5": "0"}]
     sections = {name: getattr(params, name).model_dump(mode="json") for name in ("preprocess", "evaluate")}
     evaluate = {"deps": deps, "outs": outs[1], "params": {"params.yaml": sections}}
+    download = {"deps": [], "outs": [], "params": {"params.yaml": {"data": {"train": params.data.train}}}}
+    download["outs"] = [{"path": "data/raw/train", "md5": "0.dir"}]
     monkeypatch.chdir(tmp_path)
-    lock = {"stages": {"export": {"deps": deps, "outs": outs[0]}, "evaluate": evaluate}}
+    lock = {"stages": {"download": download, "export": {"deps": deps, "outs": outs[0]}, "evaluate": evaluate}}
     package_model.LOCK.write_text(yaml.safe_dump(lock))
     return lock
 
@@ -90,6 +92,11 @@ def change_parameter(project):
     Path("params.yaml").write_text(text.replace("fov_diameter: 540", "fov_diameter: 720"))
 
 
+def change_training_sets(project):
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("train: [phantom]", "train: [phantom, drive]"))
+
+
 def change_threshold(project):
     package_model.VALIDATION.write_text(json.dumps({"validation": {"threshold": 0.5, "f1": 0.8}}))
 
@@ -111,6 +118,10 @@ def break_lock(project):
     ("change", "message"),
     [
         (change_parameter, "params.yaml: preprocess.fov_diameter: expected 540 as in the last run, got 720"),
+        (
+            change_training_sets,
+            "params.yaml: data.train: expected ['phantom'] as in the last run, got ['phantom', 'drive']",
+        ),
         (change_threshold, "metrics/validation.json: expected md5 "),
         (evaluate_another_network, "data/model/model.onnx: expected the network that was evaluated, got another one"),
         (remove_lock, "dvc.lock: expected a file, found none"),

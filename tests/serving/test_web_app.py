@@ -126,6 +126,15 @@ def test_image_without_a_field_of_view_is_rejected(address):
     assert (response.status_code, "expected a field of view" in response.json()["error"]) == (400, True)
 
 
+def test_image_that_does_not_fit_into_memory_is_rejected(address, network, monkeypatch, upload):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(network, "predict", fail)
+    response = post(address, upload)
+    assert (response.status_code, response.json()["error"]) == (503, "an image.png: not enough memory to predict it")
+
+
 def test_file_that_is_too_large_is_rejected(address, monkeypatch, upload):
     monkeypatch.setattr(web_app, "MAX_FILE_MIB", 0)
     response = post(address, upload)

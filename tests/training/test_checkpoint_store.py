@@ -173,7 +173,7 @@ def test_key_depends_on_fingerprint_devices_processor_and_settings(monkeypatch):
         context.setenv("TF_ENABLE_ONEDNN_OPTS", "other")
         keys.add(checkpoint_store.checkpoint_key("ab", [("CPU:0", None, None)]))
     with monkeypatch.context() as context:
-        context.setattr(checkpoint_store, "processor", lambda: ["another"])
+        context.setattr(checkpoint_store, "describe_processor", lambda: ["another"])
         keys.add(checkpoint_store.checkpoint_key("ab", [("CPU:0", None, None)]))
     assert len(keys) == 5
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -29,7 +30,8 @@ def test_nan_loss_names_epoch_step_learning_rate_and_patches(tmp_path):
         trainer.fit(model, nan_at(patches.train.truth[3]), SCHEDULE, patches, EpochLog(tmp_path / "t"), None)
     step, indices = next(item for item in enumerate(data_loader.batch_indices(6, 2, 1)) if 3 in item[1])
     assert f"the loss became nan in epoch 1, step {step + 1}, at learning rate 0.0" in str(error.value)
-    assert f"on the augmented patches {indices[0]}, {indices[1]}:" in str(error.value)
+    assert f"on the augmented patches {indices[0]}, {indices[1]}" in str(error.value)
+    assert (", or by the update on " in str(error.value)) == (step > 0)
     assert error.value.epoch is None
 
 
@@ -129,6 +131,14 @@ def test_weights_that_the_last_step_made_nan_are_detected(tmp_path, held_out):
         trainer.fit(small_network(), loss_with_nan_gradient, schedule, patches, EpochLog(tmp_path / "t"), None)
     first, second = next(data_loader.batch_indices(6, 2, 1))
     assert f"at learning rate 0.01, on the augmented patches {first}, {second}: look at these" in str(error.value)
+
+
+def test_loss_that_the_update_before_made_nan_names_the_patches_of_both_steps(tmp_path):
+    patches = training_data()
+    with pytest.raises(DivergenceError, match=r"^the loss became nan in epoch 1, step 2, at") as error:
+        trainer.fit(small_network(), loss_with_nan_gradient, SCHEDULE, patches, EpochLog(tmp_path / "t"), None)
+    cause, shown = (", ".join(map(str, each)) for each in itertools.islice(data_loader.batch_indices(6, 2, 1), 2))
+    assert f"on the augmented patches {shown}, or by the update on {cause}: look at these" in str(error.value)
 
 
 def test_nan_validation_loss_is_detected(tmp_path):
