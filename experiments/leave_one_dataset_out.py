@@ -302,11 +302,12 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     known = (*PUBLIC_SETS, "folder", *params.data.custom)
-    for name in (*arguments.sets, *(arguments.left_out or ())):
-        if name not in known:
-            parser.error(f"expected data sets among {', '.join(known)}, got {name}")
-    if unused := set(arguments.left_out or ()) - set(arguments.sets):
-        parser.error(f"--left-out: expected some of {', '.join(arguments.sets)}, got {', '.join(sorted(unused))}")
+    for option, names, allowed in (
+        ("SET", arguments.sets, known),
+        ("--left-out", arguments.left_out or (), arguments.sets),
+    ):
+        if unknown := [name for name in names if name not in allowed]:
+            parser.error(f"{option}: expected some of {', '.join(allowed)}, got {', '.join(unknown)}")
     if len(arguments.sets) < 3:
         parser.error(f"expected at least 3 data sets, got {', '.join(arguments.sets)}")
     if arguments.unlabelled is None and any(CONFIGURATIONS[name].parent for name in arguments.configurations):

@@ -1,4 +1,5 @@
 import csv
+import re
 import sys
 
 import numpy as np
@@ -177,11 +178,28 @@ def test_parent_goes_first():
 
 def test_unlabelled_images_are_asked_for(monkeypatch, capsys):
     monkeypatch.setattr(
-        sys, "argv", ["program", "a", "b", "c", "--configurations", f"{experiment.PARENT}, self-training"]
+        sys, "argv", ["program", "drive", "hrf", "fives", "--configurations", f"{experiment.PARENT}, self-training"]
     )
     with pytest.raises(SystemExit):
         experiment.main()
     assert "expected --unlabelled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["drive", "hrf", "clinic"], "SET: expected some of drive, chase_db1, .*, folder, got clinic$"),
+        (
+            ["drive", "hrf", "fives", "--left-out", "stare"],
+            "--left-out: expected some of drive, hrf, fives, got stare$",
+        ),
+    ],
+)
+def test_unknown_data_sets_are_named(names, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["program", *names])
+    with pytest.raises(SystemExit):
+        experiment.main()
+    assert re.search(said, capsys.readouterr().err.strip())
 
 
 def test_images_of_one_patient_are_not_on_both_sides(tmp_path):
