@@ -147,19 +147,12 @@ def assign_ids(files: Iterable[Path], assigned: Mapping[str, str]) -> dict[Path,
     files = list(files)
     new = [file for file in files if str(file) not in assigned]
     number = Counter(file.stem.lower() for file in new) + Counter(id_.lower() for id_ in assigned.values())
-    ids = {
-        file: file.stem
-        if number[file.stem.lower()] == 1 and len(os.fsencode(file.stem)) <= MAX_STEM_BYTES
-        else f"{_shorten(file.stem)}_{path_hash(file, HASH_DIGITS)}"
-        for file in new
-    }
+    ids = {}
+    for file in new:
+        stem = os.fsencode(file.stem)[:MAX_STEM_BYTES].decode(errors="ignore")  # cut between two characters
+        unique = number[file.stem.lower()] == 1 and len(os.fsencode(file.stem)) <= MAX_STEM_BYTES
+        ids[file] = file.stem if unique else f"{stem}_{path_hash(file, HASH_DIGITS)}"
     return {file: ids[file] if file in ids else assigned[str(file)] for file in files}
-
-
-def _shorten(stem: str) -> str:
-    """Cut a stem to MAX_STEM_BYTES, between two characters."""
-    encoded = os.fsencode(stem)
-    return stem if len(encoded) <= MAX_STEM_BYTES else encoded[:MAX_STEM_BYTES].decode(errors="ignore")
 
 
 def path_hash(file: Path, digits: int) -> str:

@@ -90,8 +90,8 @@ def quantize(network: bytes, folder: Path, settings: ModelSettings) -> bytes:
         sessions = [onnxruntime.InferenceSession(path) for path in (given, target)]
         difference = np.concatenate([_differences(sessions, crop) for crop in crops]).mean()
         if not difference <= MOST_DIFFERENT:  # nor nan, where no crop shows the FOV
-            expected = f"in 8-bit integers, probabilities that differ by at most {MOST_DIFFERENT} in the mean"
-            raise ValueError(f"expected, {expected}, got {difference:.3f}; package it without --int8")
+            expected = f"expected probabilities that differ by at most {MOST_DIFFERENT} in the mean in 8-bit integers"
+            raise ValueError(f"{expected}, got {difference:.3f}; package it without --int8")
         return target.read_bytes()
 
 
