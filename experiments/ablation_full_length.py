@@ -2,12 +2,14 @@
 
 NAME is an experiment of experiments.yaml; DATA is a folder of images of one data set as stage download writes it
 (`data/raw/train` of a run with `data.validation_fraction: 0`). CHANGES are the parameters that a trial changes, as
-`loss.name=bce` or `loss.name=bce_tversky,loss.fn_weight=0.6`; the baseline, the first trial, changes none. Each trial
-is trained twice: on one half of the patients, tested on the other, and the other way round. So every image is predicted
-by a network that has not seen it. `threshold` is that of the highest F1 over all of them, pooled; it can serve as
-`evaluate.threshold` of a training on all images. F1 and clDice are at that threshold, in the field of view. Differences
-are paired by image, and of means over the seeds. Networks are kept below --work: an interrupted run goes on where it
-was, and trials that differ in section `evaluate` share their networks.
+`loss.name=bce` or `loss.name=bce_tversky,loss.fn_weight=0.6`. The first trial is the baseline: it has the parameters of
+the experiment and of --baseline, as the other trials have but for their own changes.
+
+Each trial is trained twice: on one half of the patients, tested on the other, and the other way round. So every image
+is predicted by a network that has not seen it. `threshold` is that of the highest F1 over all of them, pooled; it can
+serve as `evaluate.threshold` of a training on all images. F1 and clDice are at that threshold, in the field of view.
+Differences are paired by image, and of means over the seeds. Networks are kept below --work: an interrupted run goes
+on where it was, and trials that differ in section `evaluate` share their networks.
 
 With --second-observer the vessels of the second observer are learnt and tested on: how well can an observer be learnt?
 """
@@ -185,6 +187,7 @@ def main() -> None:
     parser.add_argument("experiment", choices=load_experiments(), metavar="NAME")
     parser.add_argument("data", type=Path)
     parser.add_argument("trials", nargs="*", metavar="CHANGES")
+    parser.add_argument("--baseline", default=BASELINE, metavar="CHANGES", help="changes of all trials (default: none)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each half and trial (default: 1)")
     parser.add_argument(
         "--second-observer", action="store_true", help="train and test on the second observer's vessels"
@@ -194,8 +197,8 @@ def main() -> None:
     arguments = parser.parse_args()
     params = short_training.with_params(load_params(), load_experiments()[arguments.experiment].params)
     try:
-        names = [BASELINE, *arguments.trials]
-        trials = {name: short_training.with_params(params, read_changes(name)) for name in names}
+        params = short_training.with_params(params, read_changes(arguments.baseline))
+        trials = {name: short_training.with_params(params, read_changes(name)) for name in arguments.trials}
     except ValueError as error:
         parser.error(str(error))
     if arguments.seeds < 1:
@@ -207,7 +210,7 @@ def main() -> None:
         if arguments.second_observer:
             data = with_second_observer(data, Path(folder) / "second_observer")
         halves = list(split_halves(data, Path(folder)))
-        for name, changed in trials.items():
+        for name, changed in [(arguments.baseline, params), *trials.items()]:
             seeds = range(changed.train.seed, changed.train.seed + arguments.seeds)
             columns, means, groups = run_trial(changed, seeds, halves, arguments.work)
             base = base or means

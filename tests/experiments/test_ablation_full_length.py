@@ -126,3 +126,11 @@ def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_pat
     assert larger["training_minutes"] == baseline["training_minutes"]
     difference = float(trial["mean_f1"]) - float(baseline["mean_f1"])
     assert float(trial["f1_difference"]) == pytest.approx(difference, abs=1e-5)
+    arguments.remove(trials[0])
+    monkeypatch.setattr(sys, "argv", ["ablation_full_length", *arguments, "--baseline", trials[0]])
+    ablation_full_length.main()
+    with results.open() as file:
+        changed, both = csv.DictReader(file)
+    assert [changed["trial"], both["trial"]] == trials
+    assert changed["mean_f1"] == both["mean_f1"] == trial["mean_f1"]  # the other trial has the change, too
+    assert len(trained_on) == 8
