@@ -1,6 +1,6 @@
 """Simulate how often 95 % intervals of the mean cover the true mean: python -m experiments.interval_coverage.
 
-Intervals of three kinds of bootstrap, of scores from three distributions, with few and many images; and those by
+Intervals of three kinds of bootstrap, of scores from four distributions, with few and many images; and those by
 patient, where two images of a patient are alike.
 """
 
@@ -24,6 +24,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "normal": lambda rng, n: rng.normal(TRUE_MEAN, 0.02, n),
     "beta": lambda rng, n: rng.beta(20, 5, n),
     "skewed (1 - gamma)": lambda rng, n: 1 - 0.1 * rng.gamma(2, 1, n),
+    "counts (Poisson)": lambda rng, n: rng.poisson(TRUE_MEAN, n).astype(float),
 }
 IMAGES = (bootstrap.MIN_GROUPS, 8, 20)
 PATIENTS = (4, 10)  # with two images each

@@ -99,7 +99,7 @@ def whole_runs(uri: str) -> list[entities.Run]:
 
 
 def report(name: str, expected: int, uri: str, begin: float) -> None:
-    """Print a line of the result."""
+    """Print a line of the result; exit where a run is missing."""
     found = whole_runs(uri)
     live = sum(1 for run in found if any(key.startswith("system/") for key in run.data.metrics))
     names = ", ".join(sorted(run.data.tags.get(run_tags.EXPERIMENT_NAME, "-") for run in found))
@@ -107,6 +107,8 @@ def report(name: str, expected: int, uri: str, begin: float) -> None:
     print(
         f"{name}: {len(found)} of {expected} whole ({names}), {live} with system metrics, {seconds:.0f} s", flush=True
     )
+    if len(found) != expected:
+        sys.exit(1)
 
 
 def delete_store(folder: Path) -> str:
@@ -298,20 +300,23 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def main() -> None:
-    """Run the scenarios that are named, all of them otherwise."""
+def main() -> int:
+    """Run the scenarios that are named, all of them otherwise; return 1 if one ended with too few or too many runs."""
     parser = argparse.ArgumentParser(prog="python -m robustness.mlflow_outages", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENARIOS))
     given = parser.parse_args().names
     if unknown := set(given) - set(SCENARIOS):
         parser.error(f"expected some of {', '.join(SCENARIOS)}, got {', '.join(unknown)}")
+    failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = prepare(Path(name) / "project")
         for scenario in given or SCENARIOS:  # each in a process of its own: MLflow keeps a deleted database open
             process = multiprocessing.get_context("spawn").Process(target=SCENARIOS[scenario], args=(folder,))
             process.start()
             process.join()
+            failed += process.exitcode != 0
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

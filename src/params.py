@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 PUBLIC_SETS = ("drive", "chase_db1", "stare", "hrf", "rbv", "dr_hagis", "les_av", "fives")
 DATA_SETS = ("phantom", *PUBLIC_SETS, "folder")  # beside the names in data.custom
+RESERVED_NAMES = ("training", "validation")  # of scores in metrics/ and in MLflow, beside those of data sets
 FilterName = Literal["frangi", "sato", "matched_filter"]
 # What PyYAML raises where a value is not what its tag says, the text is no UTF-8, or lists nest too deep.
 OF_YAML = (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
@@ -103,6 +104,8 @@ class Data(Section):
                 raise ValueError(f"custom: expected names of letters, digits and _, got {SHORT.repr(name)}")
             if name.lower() in known:
                 raise ValueError(f"custom.{name}: expected a name that no other data set has")
+            if name.lower() in RESERVED_NAMES:
+                raise ValueError(f"custom.{name}: expected a name other than {', '.join(RESERVED_NAMES)}")
             known.add(name.lower())
         return self
 

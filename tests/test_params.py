@@ -71,6 +71,11 @@ def test_crops_that_do_not_fit_are_rejected(tmp_path, architecture, crop_size, s
         ),
         ("data.test", [{}], r"data.test.0: .*string, got {}"),
         ("data.custom", {"HRF": "a"}, r"data\.custom\.HRF: expected a name that no other data set has$"),
+        (
+            "data.custom",
+            {"Validation": "a"},
+            r"data\.custom\.Validation: expected a name other than training, validation",
+        ),
         ("data.custom", {"a": "a", "A": "b"}, r"data\.custom\.[aA]: expected a name that no other data set has$"),
         ("data.custom", {"clinic-a": "a"}, r"data\.custom: expected names of letters, digits and _, got 'clinic-a'"),
         ("data.custom", {"../a": "a"}, r"data\.custom: expected names of letters, digits and _, got '\.\./a'"),

@@ -16,3 +16,9 @@ def describe_processor() -> list[str]:
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
     descriptive = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
     return [platform.machine(), platform.processor(), *sorted(descriptive)]
+
+
+def processor_features() -> frozenset[str]:
+    """Return the processor's features as Linux names them, such as avx2; empty where the system does not tell."""
+    lines = [line for line in describe_processor() if line.startswith(("flags", "Features"))]
+    return frozenset(name for line in lines for name in line.partition(":")[2].split())

@@ -85,6 +85,8 @@ def _image_files(folder: Path) -> dict[str, Path]:
         if suffix is None or not path.is_file():
             raise ValueError(f"{path}: expected image files only ({', '.join(SUFFIXES)})")
         id_ = unicodedata.normalize("NFC", path.name[: -len(suffix)])
+        if not id_.isprintable():
+            raise ValueError(f"{folder}: expected file names of printable characters, got {path.name!r}")
         if id_ in found:
             raise ValueError(f"{path}: expected one file named {id_}, got {found[id_].name} as well")
         found[id_] = path
@@ -115,9 +117,14 @@ def _read_groups(path: Path, ids: set[str]) -> dict[str, str]:
     if not path.exists():
         return {id_: id_ for id_ in ids}
     header, *cells = atomic_io.read_rows(path)
-    rows = [dict(zip(header, (unicodedata.normalize("NFC", cell) for cell in row), strict=False)) for row in cells]
+    rows = [
+        dict(zip(header, (unicodedata.normalize("NFC", cell.strip()) for cell in row), strict=False)) for row in cells
+    ]
     if any(not row.get("id") or not row.get("group") for row in rows):
         raise ValueError(f"{path}: expected the columns id,group, filled in every row")
+    for row in rows:
+        if not row["group"].isprintable():
+            raise ValueError(f"{path}: expected groups of printable characters, got {row['group']!r}")
     listed = [row["id"] for row in rows]
     for problem, names in (
         ("an id twice", sorted({id_ for id_ in listed if listed.count(id_) > 1})),

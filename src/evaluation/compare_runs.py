@@ -21,7 +21,10 @@ Wilcoxon's p, and the numbers of images that became better and worse.
 A run is a git revision, the name of a DVC experiment, a per_image.csv, or a folder that holds one. Tables of revisions
 and experiments are read from git: nothing runs again. The loss is left out, as each run defines its own.
 """
-EXIT_CODES = {0: "the comparison is printed", 2: "a run cannot be read, or the test sets of the two are not the same"}
+EXIT_CODES = {
+    0: "the comparison is printed; a test set that only one run has is named on stderr",
+    2: "a run cannot be read, no test set is in both, or the images of a test set are not the same",
+}
 EXAMPLES = ("main gamma3", "HEAD~1 metrics --format markdown", "main metrics --observer second_observer")
 PER_IMAGE = Path("metrics/per_image.csv")
 RUN_SPECIFIC = ("loss",)  # defined by each run's own parameters
@@ -43,9 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tables = read_run(given.old), read_run(given.new)
         rows = compare(*tables, given.region, given.observer, given.resamples, given.seed)
+        only = _of_one_run(*(paired_scores.select(table, given.region, given.observer) for table in tables))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for name in only:
+        print(f"warning: {name} is left out, as only one run has it", file=sys.stderr)
     print(FORMATS[given.format](rows))
     return 0
 
@@ -78,7 +84,8 @@ def compare(
     old, new = (paired_scores.select(table, region, observer) for table in (old, new))
     common = [name for name in dict.fromkeys(old["dataset"]) if name in set(new["dataset"])]
     if not common:
-        raise ValueError(f"expected a test set in both, got {_test_sets(old)} and {_test_sets(new)}")
+        expected = f"expected a test set with scores of {observer}, {region}, in both"
+        raise ValueError(f"{expected}; got {_test_sets(old)} and {_test_sets(new)}")
     rows = []
     for dataset in common:
         before, after = paired_scores.match_images(dataset, old, new)
@@ -122,6 +129,12 @@ def _cells(row: ScoreComparison) -> list[str]:
         interval(found.low, found.high, sign=True), p_value(found.p), str(found.better), str(found.worse),
         str(found.images),
     ]  # fmt: skip
+
+
+def _of_one_run(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    """Return the test sets that one of the tables has alone, in their order."""
+    found = dict.fromkeys([*old["dataset"], *new["dataset"]])
+    return [name for name in found if name in set(old["dataset"]) ^ set(new["dataset"])]
 
 
 def _test_sets(table: pd.DataFrame) -> str:

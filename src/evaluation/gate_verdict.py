@@ -59,12 +59,12 @@ def judge_runs(before: CommittedRun, after: CommittedRun, gate: RegressionGate) 
     """
     _check_known(gate)
     old, new = (paired_scores.select(run.per_image, gate.region, OBSERVER) for run in (before, after))
-    rows, reasons = [], _changed_rules(before, after, same_sets=set(old["dataset"]) == set(new["dataset"]))
+    rows, unmatched = [], []
     for dataset in dict.fromkeys([*old["dataset"], *new["dataset"]]):
         try:
             pair = _match_images(dataset, old, new)
         except ValueError as error:
-            reasons.append(str(error))
+            unmatched.append(str(error))
             continue
         for score in gate.tolerances:
             if score.startswith(POOLED):
@@ -72,11 +72,13 @@ def judge_runs(before: CommittedRun, after: CommittedRun, gate: RegressionGate) 
             else:
                 row = _judge_mean(dataset, score, *pair, gate)
             rows.append(_fail_other_widths(row, before, after))
-    if old.empty or (rows and all(math.isnan(row.before) for row in rows)):
+    if old.empty or (rows and not unmatched and all(math.isnan(row.before) for row in rows)):
         scores = ", ".join(gate.tolerances)
         raise ValueError(f"{before.name}: expected {scores} of the model, {gate.region}; found none")
-    _check_defined(rows, gate)
-    return GateResult(rows, reasons)
+    if not unmatched:
+        _check_defined(rows, gate)
+    same_sets = set(old["dataset"]) == set(new["dataset"])
+    return GateResult(rows, [*_changed_rules(before, after, same_sets), *unmatched])
 
 
 def judge(before: float, after: float, interval: tuple[float, float], tolerance: float, lower_is_better: bool) -> str:

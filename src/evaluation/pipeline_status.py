@@ -87,8 +87,8 @@ def changed_since_lock(tree: FileTree, lock: Lock, tables: Collection[Path]) -> 
 def stale_stages(tree: FileTree) -> list[str]:
     """Return the stages of dvc.yaml, in its order, that DVC would run again, or that such a stage feeds.
 
-    Neither data nor cache need be there: missing data count as unchanged, missing code as changed. Stages that neither
-    write metrics nor feed a stage that does are left out.
+    Neither data nor cache need be there: missing data count as unchanged, missing code as changed. Data are what git
+    ignores or what lies outside the project. Stages that neither write metrics nor feed a stage that does are left out.
 
     Raises:
         ValueError: DVC cannot tell, and why.
@@ -117,7 +117,8 @@ def _stale_stages(folder: Path, temporary: bool) -> list[str]:
         relevant: set[object] = set()
         for stage in ordered:
             upstream = list(graph.successors(stage))
-            code = [dep for dep in stage.deps if dep.fs_path not in written and not repo.scm.is_ignored(dep.fs_path)]
+            inside = [dep for dep in stage.deps if Path(dep.fs_path).is_relative_to(folder)]
+            code = [dep for dep in inside if dep.fs_path not in written and not repo.scm.is_ignored(dep.fs_path)]
             if (
                 not stale.isdisjoint(upstream)
                 or not all(dep.exists for dep in code)

@@ -10,6 +10,7 @@ import cv2
 import filelock
 from tqdm import tqdm
 
+from src.common import hashing
 from src.common.csv_journal import Journal
 from src.data import image_opening
 from src.inference import image_predictor, input_files
@@ -65,9 +66,13 @@ class PredictOptions(NamedTuple):
     threshold: float | None
 
 
-@functools.cache
 def load_predictor(options: PredictOptions) -> ImagePredictor:
-    """Load the network, once a process; raises as `OnnxModel` does."""
+    """Load the network, once a process until its file changes; raises as `OnnxModel` does."""
+    return _load_predictor(options, hashing.sha256(options.model) if options.model.is_file() else "")
+
+
+@functools.lru_cache(maxsize=1)
+def _load_predictor(options: PredictOptions, sha256: str) -> ImagePredictor:
     cv2.setNumThreads(options.threads)
     network = OnnxModel(options.model, options.threads)
     return ImagePredictor(network, options.tta, options.field_angle, options.threshold)

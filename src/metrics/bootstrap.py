@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+FINITE, INFINITE = 1e6, 1e9  # values of t below and above which it counts as finite and infinite
 MIN_GROUPS = 4  # with three groups, resamples are so few that 95 % intervals cover about 80 %
 
 
@@ -95,17 +96,25 @@ def _by_group(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _bootstrap_t(sizes: np.ndarray, sums: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """Compute the interval of the mean sum(sums) / sum(sizes) over G groups, resampled with replacement."""
+    """Compute the interval of the mean sum(sums) / sum(sizes) over G groups, resampled with replacement.
+
+    A resample of equal groups has no spread, so its t is infinite. Where such resamples reach an end of the interval,
+    that end is the least or the greatest mean of a group.
+    """
     if len(sizes) < MIN_GROUPS:
         return math.nan, math.nan
     centre, error = (float(value) for value in _mean_and_error(sizes, sums, np.ones((1, len(sizes)))).ravel())
     if error <= 1e-12 * max(abs(centre), 1.0):  # all groups are equal
         return centre, centre
-    means, errors = _mean_and_error(sizes, sums, _resample_counts(len(sizes), resamples, seed))
-    known = errors > 1e-9 * error  # a resample of one group alone has no spread
-    t = (means[known] - centre) / errors[known]
+    times = _resample_counts(len(sizes), resamples, seed)
+    times = times[np.count_nonzero(times, axis=1) > 1]  # of one group alone no spread can be computed
+    means, errors = _mean_and_error(sizes, sums, times)
+    t = (means - centre) / np.maximum(errors, error / INFINITE)
     upper, lower = np.quantile(t, [(1 + LEVEL) / 2, (1 - LEVEL) / 2])
-    return float(centre - upper * error), float(centre - lower * error)
+    least, greatest = (float(end(sums / sizes)) for end in (np.min, np.max))
+    low = least if upper > FINITE else float(centre - upper * error)
+    high = greatest if lower < -FINITE else float(centre - lower * error)
+    return low, high
 
 
 def _mean_and_error(sizes: np.ndarray, sums: np.ndarray, times: np.ndarray) -> np.ndarray:

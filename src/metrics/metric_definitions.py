@@ -55,7 +55,7 @@ SCORES = {
     ),
     "cldice": Score(
         "clDice",
-        "harmonic mean of the precision and recall of skeletons (Shit et al., CVPR 2021); 0 where one map is empty",
+        "harmonic mean of the precision and recall of skeletons (Shit et al., CVPR 2021); 0 if one map alone is empty",
     ),
     "recall_thin": Score(
         "recall, thin vessels",

@@ -6,6 +6,7 @@ modules that predict lie beside the network, in `artifacts/code`, in a package w
 
 import importlib
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -36,7 +37,8 @@ class VesselModel(PythonModel):
             MlflowException: an invalid image or parameter; an HTTP response of status 400 with its message.
         """
         images = list(model_input["image"])
-        fovs = list(model_input["fov"]) if "fov" in model_input else [None] * len(images)
+        fovs = model_input["fov"] if "fov" in model_input else [None] * len(images)
+        fovs = [None if isinstance(fov, float) and math.isnan(fov) else fov for fov in fovs]  # an empty cell is NaN
         try:
             maps = self.service.predict(images, fovs, (params or {}).get("output", "png"))
         except ValueError as error:

@@ -8,7 +8,7 @@ import pytest
 from image_file_builders import HEIGHT, TEST, WIDTH, annotation, custom_folder, encoded, fundus_image, load, put
 from PIL import Image
 
-from src.data import entries
+from src.data import custom_dataset, entries
 
 
 def load_all(root):
@@ -39,6 +39,8 @@ def load_all(root):
         ({"groups.csv": b"id,group\np0,a\np1,a\np7,a\n"}, "groups.csv: .*without an image in images: p7"),
         ({"groups.csv": b"id,group\np0,a\np1,a\np1,b\n"}, "groups.csv: .*an id twice: p1"),
         ({"groups.csv": b"name,group\np0,a\n"}, "groups.csv: expected the columns id,group"),
+        ({"groups.csv": b"id,group\np0,a\x07\np1,a\n"}, r"groups.csv: expected groups of printable .*'a\\x07'"),
+        ({"images/p\u202f1.jpg": fundus_image()}, r"images: expected file names of printable .*'p\\u202f1.jpg'"),
     ],
 )
 def test_custom_folder_that_does_not_fit_is_rejected_by_name(tmp_path, change, error):
@@ -50,6 +52,12 @@ def test_custom_folder_that_does_not_fit_is_rejected_by_name(tmp_path, change, e
             put(root, {place: content if isinstance(content, bytes) else encoded(content, Path(place).suffix)})
     with pytest.raises((ValueError, FileNotFoundError), match=error):
         load_all(root)
+
+
+def test_blanks_around_a_group_do_not_make_another_patient(tmp_path):
+    root = custom_folder(tmp_path, 3)
+    put(root, {"groups.csv": "id,group\np0,a\np1,a \n p2,\u00a0a\n".encode()})
+    assert {image.group for image in custom_dataset.find("clinic", root)} == {"clinic-a"}
 
 
 @pytest.mark.parametrize("name", ["images", "truth"])

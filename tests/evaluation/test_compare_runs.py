@@ -109,7 +109,7 @@ def test_id_that_looks_like_a_number_or_like_nothing_stays_text(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"dataset": "stare"}, "expected a test set in both, got drive and stare"),
+        ({"dataset": "stare"}, "expected a test set with scores of model, fov, in both; got drive and stare"),
         ({"f1": F1[:11]}, "drive: expected the same images, got 11 and 0 more in one only"),
         ({"vessel": 51}, "drive/00: expected 50 pixels of vessel in both, got 51"),
     ],
@@ -168,6 +168,15 @@ def test_formats_hold_the_same_numbers(tmp_path, capsys):
     assert "| F1 (Dice) | " in printed["markdown"]
     for kind in ("text", "markdown"):
         assert "+0.0100" in printed[kind]
+
+
+def test_test_set_of_one_run_is_named(tmp_path, capsys):
+    old, new = write(tmp_path / "a.csv"), write(tmp_path / "b.csv")
+    _, *rows = write(tmp_path / "c.csv", dataset="stare").read_text(encoding="utf-8").splitlines()
+    with old.open("a", encoding="utf-8") as file:
+        file.write("\n".join(rows) + "\n")
+    assert compare_runs.main([str(old), str(new), "--resamples", "500"]) == 0
+    assert capsys.readouterr().err == "warning: stare is left out, as only one run has it\n"
 
 
 def test_unusable_run_ends_with_2_and_a_message(tmp_path, capsys):

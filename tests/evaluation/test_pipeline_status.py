@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import subprocess
 from collections.abc import Callable
@@ -128,6 +129,16 @@ def test_stale_stage_is_named_where_its_data_are_there(project):
     assert stale() == []
     append("train.py")()
     assert stale() == ["train", "evaluate"]
+
+
+def test_data_outside_the_repository_need_not_be_there(project):
+    stages = copy.deepcopy(STAGES)
+    stages["train"]["deps"].append("../../clinic")
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
+    lock["stages"]["train"]["deps"].append({"path": "../../clinic", "hash": "md5", "md5": "a" * 32 + ".dir"})
+    Path("dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
+    assert stale() == []
 
 
 def test_stage_that_makes_no_metrics_and_feeds_none_does_not_count(project):

@@ -240,6 +240,10 @@ def some(column: str, value: object, ids: tuple[str, ...] = ("01", "02")) -> Cal
             "drive: expected the test set on both sides, got it before only",
         ),
         (
+            lambda: change(lambda table: table.replace({"dataset": {"drive": "stare", "chase_db1": "hrf"}})),
+            "chase_db1: expected the test set on both sides, got it before only",
+        ),
+        (
             lambda: change(lambda table: table[table["observer"] == "none"]),
             "drive: expected the test set on both sides",
         ),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmarks import inference_latency
 from robustness import kill_prediction
+from src.common import hashing
 from src.data import image_opening, samples
 from src.inference import image_predictor, predict, predict_folder
 from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
@@ -221,6 +222,16 @@ def test_images_of_one_name_do_not_overwrite_each_other(run, image, tmp_path):
     assert len(names(out)) == 9
     maps = [samples.read_levels(out / f"{row['id']}_probability.png") for row in (first, second)]
     np.testing.assert_allclose(maps[0][::-1], maps[1], atol=200)
+
+
+def test_network_that_was_packed_anew_in_the_same_process_is_used(image, packed, tmp_path):
+    options = predict_folder.PredictOptions(tmp_path / "mine.onnx", 1, tta=False, field_angle=None, threshold=None)
+    used = []
+    for network in (packed, ROOT / DEFAULT_MODEL):
+        shutil.copy(network, options.model)
+        outcome = predict_folder.predict_folder(tmp_path / "out", [image], options)
+        used.append((outcome.predicted, rows(tmp_path / "out")["a"]["model"]))
+    assert used == [(1, hashing.sha256(packed)), (1, hashing.sha256(ROOT / DEFAULT_MODEL))]
 
 
 @pytest.mark.parametrize("suffix", list(kill_prediction.FORMATS))

@@ -50,6 +50,23 @@ def test_intervals_cover_at_their_level(kind):
     assert 0.93 <= np.mean([low <= 0.8 <= high for _, _, low, high, _, _ in found]) <= 0.97
 
 
+def test_interval_of_equal_scores_but_one_reaches_the_other_scores():
+    found = of_mean([0.0] * 7 + [-0.2], ALONE[:8])
+    assert (found.low, found.mean) == (-0.2, -0.025)
+    assert found.mean < found.high <= 0.01
+
+
+@pytest.mark.parametrize("images", [8, 20])
+def test_intervals_of_scores_with_few_values_cover_at_least_at_their_level(images):
+    rng, covered = np.random.default_rng(4), []
+    for seed in range(500):
+        values = rng.poisson(0.5, images)
+        if len(set(values)) > 1:
+            found = of_mean(values, ALONE[:images], resamples=500, seed=seed)
+            covered.append(found.low <= 0.5 <= found.high)
+    assert np.mean(covered) >= 0.93
+
+
 def test_same_seed_same_interval_other_seed_another():
     assert of_mean(SCORES) == of_mean(SCORES)
     assert of_mean(SCORES).low != of_mean(SCORES, seed=2).low

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.models import architectures, model_io, residual_unet
+from src.models import architectures, model_io, residual_unet, tensorflow_setup
 from src.models.tensorflow_setup import tf
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.float32)
@@ -20,12 +20,15 @@ def test_output_is_a_probability_of_the_image_s_shape(unet):
     assert ((probability >= 0) & (probability <= 1)).all()
 
 
-def test_numpy_function_computes_what_the_network_does(unet):
+@pytest.mark.parametrize("slow_for_one_image", [False, True])
+def test_numpy_function_computes_what_the_network_does(slow_for_one_image, unet, monkeypatch):
+    monkeypatch.setattr(tensorflow_setup, "is_slow_for_one_image", lambda: slow_for_one_image)
     forward = architectures.as_numpy_function(unet)
-    for image in (IMAGE, IMAGE[:, :32]):
-        probability = forward(image)
+    for images in (IMAGE, IMAGE[:, :32], np.concatenate([IMAGE, 255 - IMAGE])):
+        probability = forward(images)
         assert isinstance(probability, np.ndarray)
-        assert np.allclose(probability, unet(image), atol=1e-6)
+        assert probability.shape == (*images.shape[:3], 1)
+        assert np.allclose(probability, unet(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("backbone", ["efficientnetb0", "vgg16", "mobilenetv2", "resnet34"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from src.common import processor
 from src.models import tensorflow_setup
 from src.models.tensorflow_setup import tf
 
@@ -43,7 +44,7 @@ def test_determinism_is_requested_where_tensorflow_has_it(gpus, said, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("processor", "policy"),
+    ("described", "policy"),
     [
         (["x86_64", "flags\t: fpu avx2 avx512f", "model name\t: any"], "float32"),
         (["x86_64", "flags\t: fpu avx2 avx512_bf16 erms"], "mixed_bfloat16"),
@@ -51,9 +52,9 @@ def test_determinism_is_requested_where_tensorflow_has_it(gpus, said, monkeypatc
         (["arm64"], "mixed_bfloat16"),  # it does not tell
     ],
 )
-def test_mixed_precision_is_float32_on_a_processor_without_bfloat16(processor, policy, monkeypatch):
+def test_mixed_precision_is_float32_on_a_processor_without_bfloat16(described, policy, monkeypatch):
     before = tf.keras.mixed_precision.global_policy()
-    monkeypatch.setattr(tensorflow_setup, "describe_processor", lambda: processor)
+    monkeypatch.setattr(processor, "describe_processor", lambda: described)
     try:
         tensorflow_setup.set_precision(mixed_precision=True)
         assert tf.keras.mixed_precision.global_policy().name == policy
@@ -61,6 +62,22 @@ def test_mixed_precision_is_float32_on_a_processor_without_bfloat16(processor, p
         assert tf.keras.mixed_precision.global_policy().name == "float32"
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
+
+
+@pytest.mark.parametrize(
+    ("described", "slow"),
+    [
+        (["x86_64", "flags\t: fpu avx2 fma"], True),
+        (["x86_64", "flags\t: fpu avx2 avx512f"], False),
+        (["aarch64", "Features\t: fp asimd"], False),
+        (["arm64"], False),
+    ],
+)
+def test_one_image_is_slow_on_x86_without_avx512_and_without_a_gpu(described, slow, monkeypatch):
+    monkeypatch.setattr(processor, "describe_processor", lambda: described)
+    assert tensorflow_setup.is_slow_for_one_image() == slow
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: ["a GPU"])
+    assert not tensorflow_setup.is_slow_for_one_image()
 
 
 def import_setup(folder: Path, path: Path, level: str | None = None) -> subprocess.CompletedProcess[str]:

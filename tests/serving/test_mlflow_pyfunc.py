@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -175,8 +176,9 @@ def test_images_of_several_sizes_with_fields_of_view_are_one_request(model, expe
         np.testing.assert_allclose(probability, expected(each.image, each.fov), rtol=0, atol=TOLERANCE)
 
 
-def test_field_of_view_may_be_given_for_some(model, expected):
-    request = pd.DataFrame({"image": [FUNDUS.image, FUNDUS.image], "fov": [FUNDUS.fov, None]})
+@pytest.mark.parametrize("absent", [None, math.nan])
+def test_field_of_view_may_be_given_for_some(absent, model, expected):
+    request = pd.DataFrame({"image": [FUNDUS.image, FUNDUS.image], "fov": [FUNDUS.fov, absent]})
     given, found = model.predict(request, params={"output": "array"})["probability"]
     np.testing.assert_allclose(given, expected(FUNDUS.image, FUNDUS.fov), rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(
