@@ -121,9 +121,20 @@ def _connect(workers: int, cluster: str | None) -> Iterator[Client]:
         with Client(cluster, timeout=CONNECT_SECONDS) as client:
             yield client
         return
-    settings = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
-    with dask.config.set(DASK_SETTINGS), LocalCluster(security=True, **settings) as own, Client(own) as client:
+    with dask.config.set(DASK_SETTINGS), local_cluster(workers, encrypted=True) as own, Client(own) as client:
         yield client
+
+
+def local_cluster(workers: int, encrypted: bool) -> LocalCluster:
+    """Start workers of one thread each on loopback; Dask's status page, which cannot be off, has any free port."""
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        security=encrypted or None,
+    )
 
 
 def _report(

@@ -84,10 +84,13 @@ def test_two_workers_of_which_one_is_killed_write_what_one_process_writes(images
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of the scheduler of a cluster with one worker."""
-    with predict_batch.LocalCluster(
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as started:
+    with predict_batch.local_cluster(1, encrypted=False) as started:
         yield started.scheduler_address
+
+
+def test_two_clusters_at_a_time_need_no_port_of_their_own(cluster):
+    with predict_batch.local_cluster(1, encrypted=False) as other:  # a warning of a used port would be an error
+        assert other.scheduler_address != cluster
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ def test_same_training_at_the_same_time_harms_no_checkpoint_and_both_end_alike(t
     suspended = start_stage(first)
     wait_for_checkpoint(tmp_path, suspended)
     suspended.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, suspended.pid, os.WSTOPPED | os.WNOWAIT)
     checkpoints = list(tmp_path.glob("checkpoints/*/*.npz"))
     other = start_stage(second)
     stderr = other.communicate()[1]
