@@ -75,6 +75,9 @@ def test_mixed_precision_is_float32_on_a_processor_without_bfloat16(described, p
 )
 def test_one_image_is_slow_on_x86_without_avx512_and_without_a_gpu(described, slow, monkeypatch):
     monkeypatch.setattr(processor, "describe_processor", lambda: described)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert not tensorflow_setup.is_slow_for_one_image()
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     assert tensorflow_setup.is_slow_for_one_image() == slow
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: ["a GPU"])
     assert not tensorflow_setup.is_slow_for_one_image()
