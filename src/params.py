@@ -250,6 +250,7 @@ class Evaluate(Section):
     tta_scales: Annotated[tuple[Annotated[Float, Field(ge=0.25, le=4)], ...], Field(min_length=1, max_length=8)]
     scale_weighting: bool
     logit_adjustment: bool
+    hysteresis_threshold: Fraction | None
     tile: Annotated[Side, Field(ge=64, multiple_of=32)]
     overlap: Annotated[Int, Field(ge=0)]
     batch_size: Annotated[Count, Field(le=4096)]
@@ -262,6 +263,13 @@ class Evaluate(Section):
     def _overlap_at_most_half_a_tile(self) -> "Evaluate":
         if self.overlap > self.tile // 2:
             raise ValueError(f"overlap: expected at most half of tile ({self.tile}), got {self.overlap}")
+        return self
+
+    @model_validator(mode="after")
+    def _hysteresis_threshold_above_threshold(self) -> "Evaluate":
+        low, high = self.threshold, self.hysteresis_threshold
+        if low is not None and high is not None and high <= low:
+            raise ValueError(f"hysteresis_threshold: expected null or more than threshold ({low}), got {high}")
         return self
 
     @model_validator(mode="after")

@@ -272,7 +272,7 @@ field of view, at a threshold that no test image chose. F1, AUC and MCC are pool
 over images, with their 95 % intervals (bootstrap over patients). See the [evaluation
 protocol](../explanation/evaluation-protocol.md). Some settings were chosen while scores on DRIVE's test images were
 known, so these may be optimistic: [what was chosen on
-what](../explanation/evaluation-protocol.md#what-was-chosen-on-what).
+what](choices.md).
 
 Training times of rows that are pretrained on synthetic images leave out the 11.8 minutes of `synthetic_only`, whose
 weights are in `models/`. Of the published rows, *little W-Net, trained on DRIVE* was [scored here, the others are

@@ -13,6 +13,7 @@ from src.params import RENAMED
 PER_IMAGE, SUMMARY = Path("metrics/per_image.csv"), Path("metrics/summary.csv")
 TABLES = (PER_IMAGE, SUMMARY)
 TEST_DATA = "data/raw/test"  # images and ground truth of all test sets
+LATER_KEYS = {"logit_adjustment": False, "hysteresis_threshold": None}  # of `evaluate`: their value in earlier commits
 
 
 class CommittedRun(NamedTuple):
@@ -30,17 +31,13 @@ class CommittedRun(NamedTuple):
             ValueError: dvc.lock does not tell.
         """
         section = self.lock.params(SUMMARY.as_posix(), "evaluate")
+        if isinstance(section, dict) and key in LATER_KEYS:
+            return section.get(key, LATER_KEYS[key])
         earlier = (old.partition(".")[2] for old, new in RENAMED.items() if new == f"evaluate.{key}")
         for name in (key, *earlier):
             if isinstance(section, dict) and name in section:
                 return section[name]
         raise ValueError(f"{self.name}: expected evaluate.{key} in {LOCK} for {SUMMARY}, found none")
-
-    @property
-    def adjusts_logits(self) -> bool:
-        """Whether `evaluate.logit_adjustment` was on; commits from before that key existed did not adjust."""
-        section = self.lock.params(SUMMARY.as_posix(), "evaluate")
-        return isinstance(section, dict) and bool(section.get("logit_adjustment"))
 
     def pooled(self, dataset: str, region: str, score: str) -> float | None:
         """Return a score of the model pooled over pixels; NaN where it is undefined, None where it is missing."""

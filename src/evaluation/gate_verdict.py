@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.evaluation import paired_scores
 from src.evaluation.compare_runs import RUN_SPECIFIC
-from src.evaluation.gate_inputs import TEST_DATA, CommittedRun
+from src.evaluation.gate_inputs import LATER_KEYS, TEST_DATA, CommittedRun
 from src.metrics import metric_definitions
 from src.params import RegressionGate
 
@@ -143,10 +143,9 @@ def _judge_pooled(dataset: str, score: str, before: CommittedRun, after: Committ
 
 def _changed_rules(before: CommittedRun, after: CommittedRun, same_sets: bool) -> list[str]:
     """Return a message for each rule of scoring that the sides do not share."""
-    thresholds = [run.evaluate_param("threshold") for run in (before, after)]
-    adjusted = [run.adjusts_logits for run in (before, after)]
     reasons = []
-    for key, (old, new) in (("threshold", thresholds), ("logit_adjustment", adjusted)):
+    for key in ("threshold", *LATER_KEYS):
+        old, new = (run.evaluate_param(key) for run in (before, after))
         if old != new:
             reasons.append(f"evaluate.{key}: expected {_as_json(old)} as before, got {_as_json(new)}")
     tests = [run.lock.outs().get(TEST_DATA) for run in (before, after)]

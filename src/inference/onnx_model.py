@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ class ModelSettings(NamedTuple):
     tta_flips: bool = True  # networks packed by earlier versions do not say
     logit_adjustment: bool = False  # nor this
     scale_weighting: bool = False  # nor this
+    hysteresis_threshold: float | None = None  # nor this
 
     def inference_config(self, tta: bool, batch_size: int) -> InferenceConfig:
         """Return how images are predicted, with or without test-time augmentation."""
@@ -57,7 +59,7 @@ class OnnxModel:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no ONNX network, or one without settings.
+            ValueError: it is no ONNX network, one without settings, or one that needs a missing package.
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; `python -m src package {path}` packs the trained network")
@@ -65,6 +67,8 @@ class OnnxModel:
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.session = _load_session(content, path, threads)
         self.settings = _read_settings(self.session, path)
+        if self.settings.hysteresis_threshold is not None and find_spec("skimage") is None:
+            raise ValueError(f"{path}: hysteresis_threshold of this network needs `pip install scikit-image`")
 
     def predict(
         self, image: np.ndarray, fov: np.ndarray, tta: bool = True, field_angle: float | None = None
@@ -154,6 +158,9 @@ def _check(settings: ModelSettings) -> None:
     for name in ("tta_flips", "logit_adjustment", "scale_weighting"):
         if not isinstance(getattr(settings, name), bool):
             raise ValueError(f"{name}: unexpected value {getattr(settings, name)!r:.80}")
+    high = settings.hysteresis_threshold
+    if high is not None and not (isinstance(high, float) and 0 < high < 1):
+        raise ValueError(f"hysteresis_threshold: unexpected value {high!r:.80}")
     scales = settings.tta_scales
     if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:
         raise ValueError("threshold, fov_diameter, tile or overlap out of range")

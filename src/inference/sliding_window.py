@@ -26,6 +26,7 @@ class InferenceConfig(NamedTuple):
         tta_scales: sizes of the image over which the prediction is averaged, relative to its usual size.
         logit_adjustment: whether `segmentation.adjust_logits` follows.
         scale_weighting: whether `tta_scales` are weighted by `segmentation.scale_weights`.
+        hysteresis_threshold: of `segmentation.apply_hysteresis`, which follows last; None: it does not.
     """
 
     tile: int
@@ -35,6 +36,7 @@ class InferenceConfig(NamedTuple):
     tta_scales: tuple[float, ...]
     logit_adjustment: bool = False
     scale_weighting: bool = False
+    hysteresis_threshold: float | None = None
 
 
 class Prediction(NamedTuple):
@@ -85,6 +87,7 @@ class SlidingWindowPredictor:
         self.batch_size = config.batch_size
         self.tta_scales = config.tta_scales
         self.logit_adjustment, self.scale_weighting = config.logit_adjustment, config.scale_weighting
+        self.hysteresis_threshold = config.hysteresis_threshold
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict a prepared image, (H, W, 3) uint8, at its own size."""

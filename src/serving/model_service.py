@@ -42,6 +42,7 @@ class Service:
         tta_scales: Sequence[float],
         logit_adjustment: bool,
         scale_weighting: bool,
+        hysteresis_threshold: float | None,
     ) -> None:
         """Load the network of an .h5; all else is as in sections `preprocess` and `evaluate` of params.yaml.
 
@@ -53,8 +54,8 @@ class Service:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {KERAS}, got {found}: {remedy}")
         model = model_io.load(network)
-        scales = tuple(tta_scales)
-        inference = InferenceConfig(tile, overlap, tta_flips, batch_size, scales, logit_adjustment, scale_weighting)
+        scales, rules = tuple(tta_scales), (logit_adjustment, scale_weighting, hysteresis_threshold)
+        inference = InferenceConfig(tile, overlap, tta_flips, batch_size, scales, *rules)
         forward = architectures.as_numpy_function(model)
         self.predictor = SlidingWindowPredictor(forward, model.input_shape[1], inference)
         self.fov_diameter, self.clahe_clip_limit = fov_diameter, clahe_clip_limit

@@ -64,6 +64,7 @@ def package(network: Path, validation: Path, params: Params, out: Path, calibrat
         tta_flips=evaluate.tta_flips,
         logit_adjustment=evaluate.logit_adjustment,
         scale_weighting=evaluate.scale_weighting,
+        hysteresis_threshold=evaluate.hysteresis_threshold,
     )
     content = network.read_bytes()
     if calibration is not None:

@@ -31,6 +31,7 @@ PACKAGES = (
         "numpy",
         "opencv-python-headless",
         "pillow",
+        "scikit-image",
         "tifffile",
         "h5py",
         "pandas",

@@ -256,6 +256,7 @@ def some(column: str, value: object, ids: tuple[str, ...] = ("01", "02")) -> Cal
         (some("tn", 1), "drive/01: expected [0-9]+ pixels of background in both, got"),
         (lambda: write_lock(threshold=0.5), "evaluate.threshold: expected null as before, got 0.5"),
         (lambda: write_lock(logit_adjustment=True), "evaluate.logit_adjustment: expected false as before, got true"),
+        (lambda: write_lock(hysteresis_threshold=0.8), "hysteresis_threshold: expected null as before, got 0.8"),
         (lambda: write_lock(test="b" * 32), "data/raw/test: expected images and ground truth as before"),
     ],
 )

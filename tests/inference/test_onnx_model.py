@@ -8,6 +8,7 @@ import pytest
 from darkness_network import darkness
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+from src.inference import onnx_model
 from src.inference.onnx_model import ModelSettings, OnnxModel
 from src.metrics import confusion_matrix
 from src.serving import package_model
@@ -170,6 +171,8 @@ def test_settings_of_another_version_are_named(tmp_path):
         ("tta_flips", 1),
         ("logit_adjustment", None),
         ("scale_weighting", 0),
+        ("hysteresis_threshold", 1.0),
+        ("hysteresis_threshold", True),
     ],
 )
 def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, value):
@@ -180,10 +183,20 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
         OnnxModel(path)
 
 
+def test_network_that_needs_a_missing_package_is_rejected_with_the_remedy(network, tmp_path, monkeypatch):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(hysteresis_threshold=0.75)))
+    assert OnnxModel(path).settings.hysteresis_threshold == 0.75
+    monkeypatch.setattr(onnx_model, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"network\.onnx: hysteresis_threshold .*needs `pip install scikit-image`"):
+        OnnxModel(path)
+
+
 def test_settings_of_earlier_versions_are_read(network, tmp_path):
     settings = network.settings._asdict()
     settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
-    del settings["tta_flips"], settings["logit_adjustment"], settings["scale_weighting"]
+    for later in ("tta_flips", "logit_adjustment", "scale_weighting", "hysteresis_threshold"):
+        del settings[later]
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
     path.write_bytes(model.SerializeToString())

@@ -19,6 +19,7 @@ class DarknessPredictor:
 
     tta_scales = (1.0,)
     logit_adjustment = scale_weighting = False
+    hysteresis_threshold = None
 
     def predict(self, image: np.ndarray) -> Prediction:
         return Prediction((1 - image[..., 0] / 255).astype(np.float32), None)

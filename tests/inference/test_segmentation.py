@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from src.common import probability_levels
 from src.inference import segmentation
@@ -115,3 +116,33 @@ def test_logits_are_adjusted_where_the_configuration_says_so():
         maps.append(segmentation.segment_image(IMAGE, FOV, predictor, 30, 0.0).probability)
     assert np.allclose(maps[1], segmentation.adjust_logits(maps[0], FOV))
     assert not np.allclose(*maps)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.69, 0.8])
+def test_vessels_after_hysteresis_are_the_areas_that_hold_a_pixel_above_its_threshold(threshold):
+    probability = faint_vessels(1.0)
+    areas, number = ndimage.label(probability > threshold, structure=np.ones((3, 3)))
+    certain = ndimage.maximum(probability, areas, np.arange(number + 1)) > 0.7
+    found = segmentation.apply_hysteresis(probability, 0.7)
+    assert found.dtype == np.float32
+    assert (found <= probability).all()
+    expected = (areas > 0) & (certain[areas] | (probability > 0.7))
+    assert np.array_equal(found > threshold, expected)
+    assert threshold > 0.7 or expected.sum() < (areas > 0).sum()
+
+
+def test_map_without_a_pixel_above_the_hysteresis_threshold_becomes_empty():
+    assert not segmentation.apply_hysteresis(faint_vessels(1.0) * np.float32(0.5), 0.7).any()
+
+
+def test_hysteresis_follows_the_adjusted_logits():
+    def forward(images: np.ndarray) -> np.ndarray:
+        return np.float32(0.6) * images[..., :1] / 255
+
+    maps = []
+    for hysteresis in (None, 0.6):
+        config = InferenceConfig(1024, 0, False, 1, (1.0,), logit_adjustment=True, hysteresis_threshold=hysteresis)
+        predictor = SlidingWindowPredictor(forward, None, config)
+        maps.append(segmentation.segment_image(IMAGE, FOV, predictor, 30, 0.0).probability)
+    assert np.array_equal(maps[1], segmentation.apply_hysteresis(maps[0], 0.6))
+    assert (maps[1] != maps[0]).any()

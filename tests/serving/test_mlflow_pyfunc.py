@@ -36,6 +36,7 @@ SETTINGS = {
     "tta_scales": [1.0, 0.75],
     "logit_adjustment": False,
     "scale_weighting": True,
+    "hysteresis_threshold": 0.1,
 }
 FUNDUS, OTHER = generator.generate(1, 0, 160, 150), generator.generate(1, 1, 130, 200)
 TOLERANCE = 1e-3
