@@ -4,7 +4,6 @@
 """
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +58,7 @@ class OnnxModel:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no ONNX network, one without settings, or one that needs a missing package.
+            ValueError: it is no ONNX network, or one without settings.
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; `python -m src package {path}` packs the trained network")
@@ -67,8 +66,6 @@ class OnnxModel:
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.session = _load_session(content, path, threads)
         self.settings = _read_settings(self.session, path)
-        if self.settings.hysteresis_threshold is not None and find_spec("skimage") is None:
-            raise ValueError(f"{path}: hysteresis_threshold of this network needs `pip install scikit-image`")
 
     def predict(
         self, image: np.ndarray, fov: np.ndarray, tta: bool = True, field_angle: float | None = None

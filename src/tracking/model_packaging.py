@@ -31,7 +31,6 @@ PACKAGES = (
         "numpy",
         "opencv-python-headless",
         "pillow",
-        "scikit-image",
         "tifffile",
         "h5py",
         "pandas",

@@ -8,7 +8,7 @@ import pytest
 from darkness_network import darkness
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from src.inference import onnx_model
+from src.inference import segmentation
 from src.inference.onnx_model import ModelSettings, OnnxModel
 from src.metrics import confusion_matrix
 from src.serving import package_model
@@ -183,13 +183,15 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
         OnnxModel(path)
 
 
-def test_network_that_needs_a_missing_package_is_rejected_with_the_remedy(network, tmp_path, monkeypatch):
+@pytest.mark.parametrize("tta", [True, False])
+def test_hysteresis_of_the_settings_is_applied(network, tmp_path, tta):
     path = tmp_path / "network.onnx"
-    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(hysteresis_threshold=0.75)))
-    assert OnnxModel(path).settings.hysteresis_threshold == 0.75
-    monkeypatch.setattr(onnx_model, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"network\.onnx: hysteresis_threshold .*needs `pip install scikit-image`"):
-        OnnxModel(path)
+    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(hysteresis_threshold=0.6)))
+    plain, found = (
+        each.predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability for each in (network, OnnxModel(path))
+    )
+    assert np.array_equal(found, segmentation.apply_hysteresis(plain, 0.6))
+    assert not np.array_equal(found, plain)
 
 
 def test_settings_of_earlier_versions_are_read(network, tmp_path):

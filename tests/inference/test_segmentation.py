@@ -118,7 +118,7 @@ def test_logits_are_adjusted_where_the_configuration_says_so():
     assert not np.allclose(*maps)
 
 
-@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.69, 0.8])
+@pytest.mark.parametrize("threshold", [segmentation.HYSTERESIS_FLOOR, 0.1, 0.3, 0.5, 0.69, 0.8])
 def test_vessels_after_hysteresis_are_the_areas_that_hold_a_pixel_above_its_threshold(threshold):
     probability = faint_vessels(1.0)
     areas, number = ndimage.label(probability > threshold, structure=np.ones((3, 3)))
@@ -128,11 +128,19 @@ def test_vessels_after_hysteresis_are_the_areas_that_hold_a_pixel_above_its_thre
     assert (found <= probability).all()
     expected = (areas > 0) & (certain[areas] | (probability > 0.7))
     assert np.array_equal(found > threshold, expected)
-    assert threshold > 0.7 or expected.sum() < (areas > 0).sum()
+    assert (expected.sum() < (areas > 0).sum()) == (segmentation.HYSTERESIS_FLOOR < threshold < 0.7)
 
 
-def test_map_without_a_pixel_above_the_hysteresis_threshold_becomes_empty():
-    assert not segmentation.apply_hysteresis(faint_vessels(1.0) * np.float32(0.5), 0.7).any()
+def test_map_without_a_pixel_above_the_hysteresis_threshold_has_no_vessels():
+    found = segmentation.apply_hysteresis(faint_vessels(1.0) * np.float32(0.5), 0.7)
+    assert not probability_levels.above(probability_levels.to_levels(found), segmentation.HYSTERESIS_FLOOR).any()
+
+
+@pytest.mark.parametrize(("level", "vessels"), [(49152, True), (49151, False)])  # 49151 / 65535 is below 0.75
+def test_pixel_at_the_hysteresis_threshold_is_told_by_its_16_bit_level(level, vessels):
+    probability = np.full((3, 3), 0.5, np.float32)
+    probability[1, 1] = level / 65535
+    assert (segmentation.apply_hysteresis(probability, 0.75) > 0.4).all() == vessels
 
 
 def test_hysteresis_follows_the_adjusted_logits():
