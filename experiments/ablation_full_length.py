@@ -52,7 +52,6 @@ IGNORED = (  # parameters without effect
     *("train.ensemble_size", "train.seed", "train.monitor", "train.patience", "train.cpu_threads"),
     *("evaluate.threshold", "evaluate.bootstrap_resamples", "evaluate.seed"),
 )
-NO_THRESHOLD = 0.01  # the given one is ignored; below any `evaluate.hysteresis_threshold`
 SCORES = ("f1", "auc_pr", "cldice")
 COLUMNS = (
     *("experiment", "observer", "trial", "n_seeds", "n_images", "training_minutes", "threshold"),
@@ -196,8 +195,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("data/ablation_full_length"), help="folder of networks")
     parser.add_argument("--results", type=Path, default=RESULTS / "ablation_full_length.csv", help="CSV to write")
     arguments = parser.parse_args()
-    settings = load_experiments()[arguments.experiment].params
-    params = short_training.with_params(load_params(), settings | {"evaluate.threshold": NO_THRESHOLD})
+    params = short_training.with_params(load_params(), load_experiments()[arguments.experiment].params)
     try:
         params = short_training.with_params(params, read_changes(arguments.baseline))
         trials = {name: short_training.with_params(params, read_changes(name)) for name in arguments.trials}

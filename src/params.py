@@ -266,13 +266,6 @@ class Evaluate(Section):
         return self
 
     @model_validator(mode="after")
-    def _hysteresis_threshold_above_threshold(self) -> "Evaluate":
-        low, high = self.threshold, self.hysteresis_threshold
-        if low is not None and high is not None and high <= low:
-            raise ValueError(f"hysteresis_threshold: expected null or more than threshold ({low}), got {high}")
-        return self
-
-    @model_validator(mode="after")
     def _width_limits_rise(self) -> "Evaluate":
         if self.width_limits[0] >= self.width_limits[1]:
             raise ValueError(f"width_limits: expected two rising numbers, got {list(self.width_limits)}")

@@ -26,11 +26,7 @@ def main(
     preprocess: Preprocess,
     cpu_threads: int,
 ) -> None:
-    """Write probability maps of the test images to `predictions`, threshold, scores and tables to `metrics`.
-
-    Raises:
-        ValueError: the threshold that was chosen is not below `evaluate.hysteresis_threshold`.
-    """
+    """Write probability maps of the test images to `predictions`, threshold, scores and tables to `metrics`."""
     atomic_io.check_free_space(predictions, samples.maps_size_bytes(samples.find(test)))
     filter_thresholds = evaluator.read_thresholds(baselines / "thresholds.json")
     tensorflow_setup.configure(cpu_threads)
@@ -39,11 +35,7 @@ def main(
     predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
     size = preprocess.fov_diameter, preprocess.clahe_clip_limit
     held_out = predict_dataset.pool_histograms(predict_dataset.predict_subset(validation, predictor, *size)).values()
-    threshold = probability_metrics.best_threshold(*held_out) if evaluate.threshold is None else evaluate.threshold
-    high = evaluate.hysteresis_threshold
-    if high is not None and threshold >= high:
-        expected = f"more than the threshold that the validation images give ({threshold:.4f})"
-        raise ValueError(f"evaluate.hysteresis_threshold: expected {expected}, got {high}")
+    threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
     evaluator.write_validation(metrics, sum(held_out, probability_metrics.EMPTY), threshold)
     rules = evaluator.ScoringRules(
         threshold, losses.get(**loss.model_dump()), evaluate.width_limits, evaluate.bootstrap_resamples, evaluate.seed

@@ -113,18 +113,6 @@ def test_fold_is_read_and_needs_a_data_set_that_is_trained_and_tested_on(tmp_pat
         load_params(path)
 
 
-def test_hysteresis_threshold_is_above_the_threshold(tmp_path):
-    path = written(tmp_path, "evaluate.hysteresis_threshold", 0.4)
-    assert load_params(path).evaluate.hysteresis_threshold == 0.4
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    values["evaluate"]["threshold"] = 0.4
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    with pytest.raises(
-        ValueError, match=r"evaluate\.hysteresis_threshold: expected null or more than threshold \(0\.4\), got 0\.4$"
-    ):
-        load_params(path)
-
-
 def test_threshold_must_be_given_where_nothing_is_held_out(tmp_path):
     path = written(tmp_path, "data.validation_fraction", 0)
     with pytest.raises(

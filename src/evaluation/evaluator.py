@@ -142,6 +142,19 @@ def read_thresholds(path: Path) -> dict[str, float]:
     return {name: atomic_io.parse_fraction(value, f"{path}: {name}") for name, value in content.items()}
 
 
+def choose_threshold(validation: Iterable[Histogram], given: float | None, hysteresis_threshold: float | None) -> float:
+    """Return the threshold that is given, or the best one on the validation images, a histogram for each data set.
+
+    Raises:
+        ValueError: it is not below `hysteresis_threshold`, which then would have no effect.
+    """
+    threshold = probability_metrics.best_threshold(*validation) if given is None else given
+    if hysteresis_threshold is not None and threshold >= hysteresis_threshold:
+        expected = f"more than the threshold ({threshold:.4f})"
+        raise ValueError(f"evaluate.hysteresis_threshold: expected {expected}, got {hysteresis_threshold}")
+    return threshold
+
+
 def write_validation(out: Path, h: Histogram, threshold: float) -> None:
     """Write validation.json to `out`: the threshold, and VALIDATION_SCORES of the validation images at it.
 

@@ -13,7 +13,7 @@ from src.params import RENAMED
 PER_IMAGE, SUMMARY = Path("metrics/per_image.csv"), Path("metrics/summary.csv")
 TABLES = (PER_IMAGE, SUMMARY)
 TEST_DATA = "data/raw/test"  # images and ground truth of all test sets
-LATER_KEYS = {"logit_adjustment": False, "hysteresis_threshold": None}  # of `evaluate`: their value in earlier commits
+LATER_KEYS: dict[str, object] = {"logit_adjustment": False, "hysteresis_threshold": None}  # values before they existed
 
 
 class CommittedRun(NamedTuple):
@@ -25,18 +25,17 @@ class CommittedRun(NamedTuple):
     lock: Lock
 
     def evaluate_param(self, key: str) -> object:
-        """Return the parameter of section `evaluate` that the scores were made with, also by its earlier name.
+        """Return the parameter of section `evaluate` that the scores were made with, in earlier commits too.
 
         Raises:
             ValueError: dvc.lock does not tell.
         """
         section = self.lock.params(SUMMARY.as_posix(), "evaluate")
-        if isinstance(section, dict) and key in LATER_KEYS:
-            return section.get(key, LATER_KEYS[key])
+        known = LATER_KEYS | section if isinstance(section, dict) else {}
         earlier = (old.partition(".")[2] for old, new in RENAMED.items() if new == f"evaluate.{key}")
         for name in (key, *earlier):
-            if isinstance(section, dict) and name in section:
-                return section[name]
+            if name in known:
+                return known[name]
         raise ValueError(f"{self.name}: expected evaluate.{key} in {LOCK} for {SUMMARY}, found none")
 
     def pooled(self, dataset: str, region: str, score: str) -> float | None:

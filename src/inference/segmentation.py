@@ -9,7 +9,7 @@ from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
 WEIGHT_TEMPERATURE = 0.03  # of expected F1
-HYSTERESIS_FLOOR = 0.02  # no threshold is lower; and to join the background as well takes three times as long
+HYSTERESIS_FLOOR = 0.02  # levels below stay: to join the background as well takes three times as long
 OWN_THRESHOLDS = (0.25, 0.75)  # least and largest: an image without vessels shall not get any from noise
 
 

@@ -54,8 +54,8 @@ class Service:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {KERAS}, got {found}: {remedy}")
         model = model_io.load(network)
-        scales, rules = tuple(tta_scales), (logit_adjustment, scale_weighting, hysteresis_threshold)
-        inference = InferenceConfig(tile, overlap, tta_flips, batch_size, scales, *rules)
+        tta = tta_flips, batch_size, tuple(tta_scales)
+        inference = InferenceConfig(tile, overlap, *tta, logit_adjustment, scale_weighting, hysteresis_threshold)
         forward = architectures.as_numpy_function(model)
         self.predictor = SlidingWindowPredictor(forward, model.input_shape[1], inference)
         self.fov_diameter, self.clahe_clip_limit = fov_diameter, clahe_clip_limit

@@ -151,6 +151,19 @@ def test_undefined_score_is_null_and_an_empty_cell(tmp_path):
     assert summary["images"][["precision", "f1", "accuracy"]].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("given", [None, 0.4])
+def test_threshold_is_below_that_of_hysteresis(given):
+    vessel, background = np.zeros(probability_levels.LEVELS, int), np.zeros(probability_levels.LEVELS, int)
+    vessel[40000], background[30000] = 1, 1  # the best threshold lies between their probabilities, .458 and .610
+    validation = [probability_metrics.Histogram(vessel, background)]
+    threshold = evaluator.choose_threshold(validation, given, None)
+    assert threshold == given if given else 30000 / 65535 <= threshold < 40000 / 65535
+    assert evaluator.choose_threshold(validation, given, 0.7) == threshold
+    said = rf"^evaluate\.hysteresis_threshold: expected more than the threshold \({threshold:.4f}\), got {threshold}$"
+    with pytest.raises(ValueError, match=said):
+        evaluator.choose_threshold(validation, given, threshold)
+
+
 def test_validation_scores_are_those_at_the_threshold(tmp_path):
     rng = np.random.default_rng(1)
     truth = rng.random((30, 30)) < 0.2
