@@ -146,6 +146,7 @@ def fit(
         patience=None,
     )
     network.compile(optimizer=trainer.optimizer(schedule), loss=loss)
+    network.optimizer.build(network.trainable_variables)  # else the step would be traced twice
     begin = time.perf_counter()
     batch_size = BATCH_SIZE // len(folders)
     parts = [

@@ -36,11 +36,15 @@ stages:
 
 
 LONGEST = ("test_guides.py", "integration", "training", "tracking", "models", "serving")  # the longest first
+SPREAD = ("test_guides.py",)  # over several workers, which share what is made once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that the workers end at the same time."""
+    """Run the longest files first, so that the workers end at the same time; one worker runs all tests of a file."""
     items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.path.parts), len(LONGEST)))
+    for item in items:
+        if item.path.name not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def git(folder, *arguments):

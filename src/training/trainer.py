@@ -110,6 +110,7 @@ def fit(
         DivergenceError: a loss or a weight became NaN or infinite.
     """
     model.compile(optimizer=optimizer(schedule), loss=fov_weighted_loss(loss), metrics=[PixelCounts()])
+    model.optimizer.build(model.trainable_variables)  # else the step would be traced twice
     if training_state is None or not training_state.restore_finished(model, data.seed):
         first_epoch = training_state.restore_unfinished(model, data.seed) if training_state else 0
         with contextlib.closing(ProgressBar(schedule, first_epoch)) as progress_bar:

@@ -137,26 +137,6 @@ def program(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_parents_go_first_and_a_run_goes_on_where_it_was(program, tmp_path, monkeypatch):
-    options = ("--configurations", "student", "--unlabelled", str(tmp_path / "unlabelled" / "images"))
-    rows = program(*options)
-    assert [(row["configuration"], row["size"]) for row in rows] == [
-        *(("baseline", "32"), ("baseline", "540")),
-        *(("parent", "32"), ("parent", "weighted")),
-        *(("student", "32"), ("student", "weighted")),
-    ]
-    assert all(row["left_out"] == "c" and int(row["n_images"]) == 4 for row in rows)
-    assert rows[3]["cldice_difference"]
-    assert rows[2]["training_minutes"] != rows[4]["training_minutes"]
-    assert rows[2]["auc_pr"] != rows[4]["auc_pr"]
-    monkeypatch.setattr(experiment, "train", None)  # nothing is trained again
-    assert program(*options) == rows
-    monkeypatch.setattr(experiment, "WEIGHTS", "models/README.md")
-    with pytest.raises(TypeError):  # made from something else
-        program(*options)
-
-
-@pytest.mark.slow
-def test_synthetic_images_are_a_further_part_of_a_batch(program, tmp_path, monkeypatch):
     trained_on, train = [], experiment.train
 
     def note_folders(configuration, folders, *others):
@@ -164,11 +144,28 @@ def test_synthetic_images_are_a_further_part_of_a_batch(program, tmp_path, monke
         train(configuration, folders, *others)
 
     monkeypatch.setattr(experiment, "train", note_folders)
-    rows = program("--configurations", "synthetic")
-    assert trained_on == [["a", "b"], ["a", "b", "synthetic"]]
-    assert rows[-1]["configuration"] == "synthetic"
+    unlabelled = str(tmp_path / "unlabelled" / "images")
+    options = ("--configurations", "student", "synthetic", "--unlabelled", unlabelled)
+    rows = program(*options)
+    assert [(row["configuration"], row["size"]) for row in rows] == [
+        *(("baseline", "32"), ("baseline", "540")),
+        *(("parent", "32"), ("parent", "weighted")),
+        *(("student", "32"), ("student", "weighted")),
+        *(("synthetic", "32"), ("synthetic", "weighted")),
+    ]
+    assert all(row["left_out"] == "c" and int(row["n_images"]) == 4 for row in rows)
+    assert rows[3]["cldice_difference"]
+    assert rows[2]["training_minutes"] != rows[4]["training_minutes"]
+    assert rows[2]["auc_pr"] != rows[4]["auc_pr"]
+    assert [len(folders) for folders in trained_on] == [2, 2, 3, 3]
+    assert trained_on[-1] == ["a", "b", "synthetic"]  # a further part of a batch
     (images,) = (tmp_path / "work").glob("*/synthetic/train")
     assert {sample.dataset for sample in samples.find(images)} == {"phantom"}
+    monkeypatch.setattr(experiment, "train", None)  # nothing is trained again
+    assert program(*options) == rows
+    monkeypatch.setattr(experiment, "WEIGHTS", "models/README.md")
+    with pytest.raises(TypeError):  # made from something else
+        program(*options)
 
 
 def test_parent_goes_first():

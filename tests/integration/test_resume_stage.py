@@ -12,8 +12,8 @@ from tests.integration.train_stage import (
     Results,
     change_params,
     project,
+    results,
     run_stage,
-    start_and_kill_stage,
     start_stage,
     wait_for_checkpoint,
 )
@@ -21,52 +21,45 @@ from tests.integration.train_stage import (
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Results:
-    return run_stage(project(tmp_path_factory.mktemp("undisturbed")))
+    """The output of an ensemble of two networks, of four epochs each."""
+    root = project(tmp_path_factory.mktemp("undisturbed"), ensemble_size=2)
+    output = run_stage(root)
+    assert model_io.load(root / "data" / "model" / "model.h5").output_shape == (None, None, None, 1)
+    return output
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_stage_ends_with_the_same_bytes(tmp_path, undisturbed, number):
-    root = project(tmp_path)
-    process = start_stage(root)
-    wait_for_checkpoint(root, process)
-    process.send_signal(number)
-    stderr = process.communicate(timeout=60)[1]
-    assert process.returncode == 1
-    assert stderr.splitlines()[-1].startswith("stopped in epoch ")
-    assert stderr.splitlines()[-1].endswith("; the same command goes on from there")
-    assert not list(root.rglob("*.part"))
-    assert not (root / "data" / "model").exists()
+def test_training_that_is_stopped_again_and_again_ends_with_the_same_bytes(tmp_path, undisturbed):
+    root = project(tmp_path, ensemble_size=2)
+    for number, epoch in ((signal.SIGTERM, 1), (signal.SIGKILL, 3), (signal.SIGINT, 5)):
+        process = start_stage(root)
+        wait_for_checkpoint(root, process.is_running, epoch)
+        process.send(number)
+        code, stderr = process.end()
+        if number != signal.SIGKILL:
+            assert code == 1
+            assert stderr.splitlines()[-1].startswith("stopped in epoch ")
+            assert stderr.splitlines()[-1].endswith("; the same command goes on from there")
+            assert not list(root.rglob("*.part"))
+        assert not (root / "data" / "model").exists()
     assert run_stage(root) == undisturbed
 
 
 @pytest.mark.slow
-def test_ensemble_resumes_and_saves_one_output(tmp_path):
-    roots = [project(tmp_path / name, ensemble_size=2) for name in ("undisturbed", "killed")]
-    start_and_kill_stage(roots[1])
-    assert run_stage(roots[0]) == run_stage(roots[1])
-    assert model_io.load(roots[0] / "data" / "model" / "model.h5").output_shape == (None, None, None, 1)
-
-
-@pytest.mark.slow
-def test_training_with_other_params_begins_anew(tmp_path):
-    root = project(tmp_path)
-    start_and_kill_stage(root)
-    (first,) = root.glob("checkpoints/*")
-    change_params(root, "loss", gamma=3.0)
+@pytest.mark.parametrize("weight", [{"thin_vessel_weight": 3.0}, {"skeleton_recall_weight": 1.0}], ids=str)
+def test_training_with_another_loss_begins_anew_and_gives_another_network(tmp_path, undisturbed, weight):
+    root = project(tmp_path, ensemble_size=2)
     process = start_stage(root)
-    stderr = process.communicate()[1]
-    assert process.returncode == 0, stderr
+    wait_for_checkpoint(root, process.is_running)
+    process.send(signal.SIGKILL)
+    process.end()
+    (first,) = root.glob("checkpoints/*")
+    change_params(root, "train", **weight)
+    code, stderr = start_stage(root).end()
+    assert code == 0, stderr
     assert "0/12" in stderr  # steps
     assert list(root.glob("checkpoints/*")) == [first]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weight", [{"thin_vessel_weight": 3.0}, {"skeleton_recall_weight": 1.0}], ids=str)
-def test_weights_in_the_loss_change_the_network(tmp_path, undisturbed, weight):
-    model, table = run_stage(project(tmp_path, **weight))
-    assert model != undisturbed[0]
-    assert table != undisturbed[1]
+    assert all(new != old for new, old in zip(results(root), undisturbed, strict=True))
 
 
 def test_checkpoints_are_at_the_real_root_of_an_experiment(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Stage train in several processes or under DVC: workers, the same training twice, a killed experiment."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -11,10 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from robustness import scratch_project
 from tests.integration.train_stage import (
     COMMAND,
-    ENVIRONMENT,
-    STREAMS,
     Results,
     project,
     results,
@@ -37,18 +35,14 @@ def test_workers_end_with_the_same_files_or_report_that_their_patches_differ(tmp
     if not alike:
         np.save(roots[1] / "data/augmented/images.npy", random_patches(side=32).images + np.uint8(1))
     processes = [start_stage(root, TF_CONFIG=tf_config(ports, index)) for index, root in enumerate(roots)]
-    try:
-        stderr = [process.communicate(timeout=300)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    ends = [process.end() for process in processes]
     if alike:
-        assert [process.returncode for process in processes] == [0, 0], stderr
+        assert [code for code, _ in ends] == [0, 0], ends
         assert results(roots[0]) == results(roots[1])
     else:
-        assert [process.returncode for process in processes] == [1, 1]
-        assert all("error: TF_CONFIG: expected all 2 workers to have the same patches" in text for text in stderr)
-        assert all(text.splitlines()[-1].endswith("got others at 1") for text in stderr)
+        assert [code for code, _ in ends] == [1, 1], ends
+        assert all("error: TF_CONFIG: expected all 2 workers to have the same patches" in text for _, text in ends)
+        assert all(text.splitlines()[-1].endswith("got others at 1") for _, text in ends)
 
 
 @pytest.mark.slow
@@ -56,20 +50,17 @@ def test_same_training_at_the_same_time_harms_no_checkpoint_and_both_end_alike(t
     """The first is suspended after an epoch, until the second has ended; then it is killed, and resumed."""
     first, second = (project(tmp_path / ".dvc/tmp/exps/standalone" / name) for name in ("tmp1", "tmp2"))
     suspended = start_stage(first)
-    wait_for_checkpoint(tmp_path, suspended)
-    suspended.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, suspended.pid, os.WSTOPPED | os.WNOWAIT)
+    wait_for_checkpoint(tmp_path, suspended.is_running)
+    suspended.suspend()
     checkpoints = list(tmp_path.glob("checkpoints/*/*.npz"))
-    other = start_stage(second)
-    stderr = other.communicate()[1]
-    assert (other.returncode, results(second)) == (0, undisturbed), stderr
+    code, stderr = start_stage(second).end()
+    assert (code, results(second)) == (0, undisturbed), stderr
     assert "warning: the same training is running; this one keeps no checkpoints" in stderr
     assert list(tmp_path.glob("checkpoints/*/*.npz")) == checkpoints
-    suspended.kill()
-    suspended.communicate()
-    resumed = start_stage(first)
-    stderr = resumed.communicate()[1]
-    assert (resumed.returncode, results(first)) == (0, undisturbed), stderr
+    suspended.send(signal.SIGKILL)
+    suspended.end()
+    code, stderr = start_stage(first).end()
+    assert (code, results(first)) == (0, undisturbed), stderr
     assert " 0/12 [" not in stderr  # steps
     assert not list(tmp_path.glob("checkpoints/*"))
 
@@ -82,7 +73,7 @@ def repository(root: Path) -> Path:
     """A project with stage train alone, committed with its patches, in which DVC can run experiments."""
     project(root)
     outs = [{name: {"cache": False}} for name in OUTS]
-    stage = {"cmd": shlex.join(COMMAND), "deps": ["params.yaml"], "outs": outs}
+    stage = {"cmd": COMMAND, "deps": ["params.yaml"], "outs": outs}
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}), encoding="utf-8")
     (root / ".gitignore").write_text("/checkpoints\n/logs\n", encoding="utf-8")
     user = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
@@ -93,14 +84,15 @@ def repository(root: Path) -> Path:
 
 def start_experiment(root: Path) -> subprocess.Popen:
     command = [*DVC, "exp", "run", "--temp"]
-    return subprocess.Popen(command, cwd=root, env=ENVIRONMENT, start_new_session=True, **STREAMS)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=root, env=scratch_project.environment(), start_new_session=True, **streams)
 
 
 @pytest.mark.slow
 def test_killed_experiment_ends_with_the_same_bytes(tmp_path, undisturbed):
     root = repository(tmp_path)
     process = start_experiment(root)
-    wait_for_checkpoint(root, process)
+    wait_for_checkpoint(root, lambda: process.poll() is None)
     os.killpg(process.pid, signal.SIGKILL)  # DVC, its shell and the stage
     process.communicate()
     assert list(root.glob("checkpoints/*/*.npz"))

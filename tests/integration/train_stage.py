@@ -1,15 +1,15 @@
 """Stage train as a process on a few small patches, shared by the tests that stop it."""
 
-import os
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from src.params import load_checkpoints, load_params
+from tests.forked_process import ForkedProcess
+from tests.integration import stage_runs
 from tests.training.small_training import random_patches
 
 SMALL = {
@@ -17,12 +17,7 @@ SMALL = {
     "model": {"architecture": "residual_unet", "filters": [4, 8]},
     "train": {"epochs": 4, "steps_per_epoch": 3, "batch_size": 2, "cpu_threads": 1},
 }
-COMMAND = [
-    sys.executable,
-    *yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"].split()[1:],
-]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false"}
-STREAMS = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+COMMAND = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"]
 Results = tuple[bytes, bytes]
 
 
@@ -47,27 +42,20 @@ def change_params(root: Path, section: str, **values: object) -> None:
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-def start_stage(root: Path, **variables: str) -> subprocess.Popen:
-    return subprocess.Popen(COMMAND, cwd=root, env=ENVIRONMENT | variables, **STREAMS)
+def start_stage(root: Path, **variables: str) -> ForkedProcess:
+    return ForkedProcess(root / "stderr.log", stage_runs.run, str(root), COMMAND, TRACKING_LIVE="false", **variables)
 
 
-def wait_for_checkpoint(root: Path, process: subprocess.Popen) -> None:
-    while not list(root.glob("checkpoints/*/*.npz")):
-        assert process.poll() is None, process.stderr.read()
+def wait_for_checkpoint(root: Path, is_running: Callable[[], bool], epoch: int = 1) -> None:
+    """Wait until an epoch, counted through the members, has a checkpoint or a later one has."""
+    while not any(int(path.stem[:4]) >= epoch for path in root.glob("checkpoints/*/*.npz")):
+        assert is_running()
         time.sleep(0.01)
 
 
-def start_and_kill_stage(root: Path) -> None:
-    process = start_stage(root)
-    wait_for_checkpoint(root, process)
-    process.kill()
-    process.communicate()
-
-
 def run_stage(root: Path) -> Results:
-    process = start_stage(root)
-    stderr = process.communicate()[1]
-    assert process.returncode == 0, stderr
+    code, stderr = start_stage(root).end()
+    assert code == 0, stderr
     assert not list(root.glob("checkpoints/*"))
     return results(root)
 

@@ -1,7 +1,4 @@
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,8 @@ from src.models import losses
 from src.models.tensorflow_setup import tf
 from src.training import data_loader, epoch_log, trainer
 from src.training.epoch_log import EpochLog
+from tests.forked_process import ForkedProcess
+from tests.training import parallel_training
 from tests.training.small_training import (
     LOSS,
     SCHEDULE,
@@ -156,36 +155,10 @@ def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypa
     assert "row of epoch 1 is not written yet" in capsys.readouterr().err
 
 
-TWO_REPLICAS = """
-import sys
-from pathlib import Path
-from src.models import losses
-from src.models.tensorflow_setup import tf
-from src.training import trainer
-from src.training.epoch_log import EpochLog
-from tests.training.small_training import SCHEDULE, random_patches, small_network
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategies = {"one": tf.distribute.get_strategy(), "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
-patches = random_patches()
-patches = patches._replace(fov=patches.fov | True)  # replicas with as many pixels have the same weight
-for name, strategy in strategies.items():
-    with strategy.scope():
-        log = EpochLog(Path(sys.argv[1]) / f"{name}.csv")
-        data = trainer.TrainingData(patches, patches, 4, 1, strategy.num_replicas_in_sync)
-        trainer.fit(small_network(), losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
-
-with strategy.scope():
-    log = EpochLog(Path(sys.argv[1]) / "dice.csv")
-    one_step = SCHEDULE._replace(epochs=1, steps_per_epoch=1)
-    trainer.fit(small_network(), losses.get("dice", 0.25, 2.0, None, 0.7), one_step, data, log, None)
-"""
-
-
 @pytest.mark.slow
 def test_two_replicas_learn_what_one_does(tmp_path):
-    subprocess.run([sys.executable, "-c", TWO_REPLICAS, str(tmp_path)], check=True, capture_output=True, text=True)
+    code, stderr = ForkedProcess(tmp_path / "log", parallel_training.train_on_one_and_on_two_devices, tmp_path).end()
+    assert code == 0, stderr
     one, two = read(tmp_path / "one.csv"), read(tmp_path / "two.csv")
     assert one[0]["loss"] != one[-1]["loss"]
     for row_of_one, row_of_two in zip(one, two, strict=True):
@@ -202,48 +175,23 @@ def test_two_replicas_learn_what_one_does(tmp_path):
     assert abs(whole - halves) > 1e-4
 
 
-WORKER = """
-import sys
-from pathlib import Path
-from src.models import tensorflow_setup
-from src.training import multi_worker
-
-tensorflow_setup.configure(threads=1, seed=1)
-strategy = tensorflow_setup.distribution_strategy(multi_worker.read_cluster().workers)
-from src.models import losses
-from src.training import trainer
-from src.training.epoch_log import EpochLog
-from tests.training.small_training import SCHEDULE, random_patches, small_network
-
-assert strategy.num_replicas_in_sync == int(sys.argv[2])
-patches = random_patches()
-patches = patches._replace(fov=patches.fov | True)
-with strategy.scope():
-    data = trainer.TrainingData(patches, patches, 4, 1, strategy.num_replicas_in_sync)
-    log = EpochLog(Path(sys.argv[1]))
-    trainer.fit(small_network(), losses.get("bce", 0.25, 2.0, None, 0.7), SCHEDULE, data, log, None)
-"""
-
-
-def start_worker(table: Path, ports: list[int], index: int) -> subprocess.Popen:
-    command = [sys.executable, "-c", WORKER, str(table), str(len(ports))]
-    environment = os.environ | {"TF_CONFIG": tf_config(ports, index)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
 @pytest.mark.slow
 def test_two_workers_learn_what_one_does(tmp_path):
     tables = {}
     for name, ports in (("one", free_ports(1)), ("two", free_ports(2))):
         tables[name] = [tmp_path / f"{name}_{index}.csv" for index in range(len(ports))]
-        processes = [start_worker(table, ports, index) for index, table in enumerate(tables[name])]
-        try:
-            for process in processes:
-                output = process.communicate(timeout=300)[0]
-                assert process.returncode == 0, output.decode()
-        finally:
-            for process in processes:
-                process.kill()
+        processes = [
+            ForkedProcess(
+                table.with_suffix(".log"),
+                parallel_training.train_as_worker,
+                table,
+                len(ports),
+                TF_CONFIG=tf_config(ports, index),
+            )
+            for index, table in enumerate(tables[name])
+        ]
+        for code, stderr in [process.end() for process in processes]:
+            assert code == 0, stderr
     (alone,), (first, second) = (map(read, paths) for paths in tables.values())
     assert first == second
     for row_alone, row_of_first in zip(alone, first, strict=True):
