@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from darkness_network import darkness
+from xdist.scheduler import LoadFileScheduling
 
 from src.common import process_pool
 from src.inference import onnx_model
@@ -35,16 +36,23 @@ stages:
 """
 
 
-LONGEST = ("test_guides.py", "integration", "training", "tracking", "models", "serving")  # the longest first
-SPREAD = ("test_guides.py",)  # over several workers, which share what is made once
+LONGEST = ("integration", "training", "tracking", "models", "serving")  # the longest first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that the workers end at the same time; one worker runs all tests of a file."""
+    """Run the longest files first, so that the workers end at the same time."""
     items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.path.parts), len(LONGEST)))
-    for item in items:
-        if item.path.name not in SPREAD:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+class FileScheduling(LoadFileScheduling):
+    """Each worker takes a file at a time; of the guides, which share what is made once, a page."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "test_guides.py" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log) -> FileScheduling:
+    return FileScheduling(config, log)
 
 
 def git(folder, *arguments):

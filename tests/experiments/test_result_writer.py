@@ -32,3 +32,8 @@ def test_kept_results_have_a_cell_for_each_column_and_low_below_high(path):
         pairs = [(row[header.index(low)], row[header.index(low.replace("_low", "_high"))]) for row in rows]
         known = np.array([pair for pair in pairs if all(pair)], float).reshape(-1, 2)
         assert (known[:, 0] <= known[:, 1]).all()
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
+def test_readme_says_where_kept_results_are_from(path):
+    assert f"| {path.name} |" in (RESULTS.parent / "README.md").read_text(encoding="utf-8")

@@ -22,6 +22,13 @@ def test_every_kept_experiment_is_listed():
     assert {path.name for path in KEPT.iterdir()} <= set(EXPERIMENTS)
 
 
+@pytest.mark.parametrize("name", [path.name for path in KEPT.iterdir()])
+def test_page_of_choices_says_where_the_threshold_is_from(name):
+    _, table = Path("docs/results/choices.md").read_text(encoding="utf-8").split("## Thresholds")
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    assert sum(f"`{name}`" in row for row in rows) == 1
+
+
 def test_titles_are_unique():
     assert len({experiment.title for experiment in EXPERIMENTS.values()}) == len(EXPERIMENTS)
 
