@@ -93,7 +93,7 @@ def pixels_trained_per_second(setting: Setting) -> float:
     schedule = trainer.TrainingSchedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = losses.weight_thin_vessels(losses.get(**params.loss.model_dump()), train.thin_vessel_weight)
     loss = losses.add_skeleton_recall(loss, train.skeleton_recall_weight)
-    network.compile(optimizer=trainer.optimizer(schedule), loss=trainer.fov_weighted_loss(loss))
+    trainer.compile_network(network, schedule, trainer.fov_weighted_loss(loss))
     throughput = Throughput()
     for steps in (2, STEPS):  # the first builds the graph
         network.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[throughput])

@@ -145,8 +145,7 @@ def fit(
         monitor="loss",
         patience=None,
     )
-    network.compile(optimizer=trainer.optimizer(schedule), loss=loss)
-    network.optimizer.build(network.trainable_variables)  # else the step would be traced twice
+    trainer.compile_network(network, schedule, loss)
     begin = time.perf_counter()
     batch_size = BATCH_SIZE // len(folders)
     parts = [

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class FileScheduling(LoadFileScheduling):
-    """Each worker takes a file at a time; of the guides, which share what is made once, a page."""
+    """Give each worker a file at a time, but single pages of test_guides.py, which share a prepared project."""
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if "test_guides.py" in nodeid else super()._split_scope(nodeid)

@@ -1,5 +1,6 @@
-"""Processes forked from one that has imported TensorFlow, whose import takes longer than a tiny training."""
+"""Processes forked from one that has imported TensorFlow, because that import takes longer than a tiny training."""
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -17,10 +18,12 @@ class ForkedProcess:
     """A process that calls a function and writes its stderr to `log`."""
 
     def __init__(self, log: Path, function: Callable[..., object], *arguments: object, **variables: str) -> None:
-        """Start it, with these environment variables beside those of this process."""
+        """Start it, with these environment variables beside those that held when the first one was started."""
+        log.unlink(missing_ok=True)
         self._log = log
         self._process = FORKS.Process(target=_call, args=(log, variables, function, arguments), daemon=True)
         self._process.start()
+        atexit.register(self._process.kill)  # where a test failed before its end: a suspended one ignores SIGTERM
 
     def is_running(self) -> bool:
         return self._process.is_alive()
@@ -33,9 +36,16 @@ class ForkedProcess:
         while psutil.Process(self._process.pid).status() != psutil.STATUS_STOPPED:
             time.sleep(0.01)
 
-    def end(self, seconds: float = 300) -> tuple[int, str]:
-        """Wait for its end; its exit code and what it wrote."""
+    def end(self, seconds: float = 150) -> tuple[int, str]:
+        """Wait for its end; its exit code and what it wrote.
+
+        Raises:
+            TimeoutError: it did not end, and was killed.
+        """
         self._process.join(seconds)
+        if self.is_running():
+            self._process.kill()
+            raise TimeoutError(f"no end after {seconds:g} seconds:\n{self._log.read_text(encoding='utf-8')}")
         return self._process.exitcode, self._log.read_text(encoding="utf-8")
 
 

@@ -21,7 +21,6 @@ def variables(model: tf.keras.Model) -> list[tf.Variable]:
     scale of float16. Keras leaves the random state of dropout out of these, without which a training would not resume
     exactly. Python's and NumPy's random numbers are used only while a network is built.
     """
-    model.optimizer.build(model.trainable_variables)
     tracked = [item for item in tf.train.TrackableView(model).descendants() if isinstance(item, tf.Variable)]
     random_layers = [layer for layer in model.submodules if hasattr(layer, "_random_generator")]
     generators = [layer._random_generator._generator for layer in random_layers]

@@ -1,7 +1,7 @@
 """Training of a network: optimizer, loss and callbacks."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +93,14 @@ def fov_weighted_loss(loss: Loss) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     return fov_loss
 
 
+def compile_network(
+    model: tf.keras.Model, schedule: TrainingSchedule, loss: Callable, metrics: Sequence[tf.keras.metrics.Metric] = ()
+) -> None:
+    """Compile a network with its optimizer, whose variables are made at once: else the first step is traced twice."""
+    model.compile(optimizer=optimizer(schedule), loss=loss, metrics=list(metrics))
+    model.optimizer.build(model.trainable_variables)
+
+
 def fit(
     model: tf.keras.Model,
     loss: Loss,
@@ -109,8 +117,7 @@ def fit(
     Raises:
         DivergenceError: a loss or a weight became NaN or infinite.
     """
-    model.compile(optimizer=optimizer(schedule), loss=fov_weighted_loss(loss), metrics=[PixelCounts()])
-    model.optimizer.build(model.trainable_variables)  # else the step would be traced twice
+    compile_network(model, schedule, fov_weighted_loss(loss), [PixelCounts()])
     if training_state is None or not training_state.restore_finished(model, data.seed):
         first_epoch = training_state.restore_unfinished(model, data.seed) if training_state else 0
         with contextlib.closing(ProgressBar(schedule, first_epoch)) as progress_bar:

@@ -136,7 +136,7 @@ def program(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_parents_go_first_and_a_run_goes_on_where_it_was(program, tmp_path, monkeypatch):
+def test_parents_go_first_synthetic_images_are_added_and_a_run_goes_on_where_it_was(program, tmp_path, monkeypatch):
     trained_on, train = [], experiment.train
 
     def note_folders(configuration, folders, *others):
@@ -157,8 +157,9 @@ def test_parents_go_first_and_a_run_goes_on_where_it_was(program, tmp_path, monk
     assert rows[3]["cldice_difference"]
     assert rows[2]["training_minutes"] != rows[4]["training_minutes"]
     assert rows[2]["auc_pr"] != rows[4]["auc_pr"]
-    assert [len(folders) for folders in trained_on] == [2, 2, 3, 3]
-    assert trained_on[-1] == ["a", "b", "synthetic"]  # a further part of a batch
+    assert trained_on[:2] == [["a", "b"]] * 2
+    assert len(trained_on[2]) == 3  # the images that the parent has labelled, too
+    assert trained_on[3] == ["a", "b", "synthetic"]
     (images,) = (tmp_path / "work").glob("*/synthetic/train")
     assert {sample.dataset for sample in samples.find(images)} == {"phantom"}
     monkeypatch.setattr(experiment, "train", None)  # nothing is trained again

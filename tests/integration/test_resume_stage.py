@@ -42,12 +42,14 @@ def test_training_that_is_stopped_again_and_again_ends_with_the_same_bytes(tmp_p
             assert stderr.splitlines()[-1].endswith("; the same command goes on from there")
             assert not list(root.rglob("*.part"))
         assert not (root / "data" / "model").exists()
-    assert run_stage(root) == undisturbed
+    code, stderr = start_stage(root).end()
+    assert (code, results(root)) == (0, undisturbed), stderr
+    assert "| 0/12 [" not in stderr  # steps: the first network was finished, the second goes on
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [{"thin_vessel_weight": 3.0}, {"skeleton_recall_weight": 1.0}], ids=str)
-def test_training_with_another_loss_begins_anew_and_gives_another_network(tmp_path, undisturbed, weight):
+def test_training_with_another_weight_in_the_loss_begins_anew_and_gives_another_network(tmp_path, undisturbed, weight):
     root = project(tmp_path, ensemble_size=2)
     process = start_stage(root)
     wait_for_checkpoint(root, process.is_running)
@@ -57,7 +59,7 @@ def test_training_with_another_loss_begins_anew_and_gives_another_network(tmp_pa
     change_params(root, "train", **weight)
     code, stderr = start_stage(root).end()
     assert code == 0, stderr
-    assert "0/12" in stderr  # steps
+    assert stderr.count("| 0/12 [") >= 2  # steps: each network begins at 0
     assert list(root.glob("checkpoints/*")) == [first]
     assert all(new != old for new, old in zip(results(root), undisturbed, strict=True))
 

@@ -1,6 +1,7 @@
 """Stage train in several processes or under DVC: workers, the same training twice, a killed experiment."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import yaml
 
 from robustness import scratch_project
 from tests.integration.train_stage import (
-    COMMAND,
     Results,
     project,
     results,
@@ -73,7 +73,7 @@ def repository(root: Path) -> Path:
     """A project with stage train alone, committed with its patches, in which DVC can run experiments."""
     project(root)
     outs = [{name: {"cache": False}} for name in OUTS]
-    stage = {"cmd": COMMAND, "deps": ["params.yaml"], "outs": outs}
+    stage = {"cmd": shlex.join(scratch_project.commands()["train"]), "deps": ["params.yaml"], "outs": outs}
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}), encoding="utf-8")
     (root / ".gitignore").write_text("/checkpoints\n/logs\n", encoding="utf-8")
     user = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]

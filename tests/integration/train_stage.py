@@ -18,6 +18,7 @@ SMALL = {
     "train": {"epochs": 4, "steps_per_epoch": 3, "batch_size": 2, "cpu_threads": 1},
 }
 COMMAND = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["cmd"]
+LOG = "stderr.log"
 Results = tuple[bytes, bytes]
 
 
@@ -43,13 +44,13 @@ def change_params(root: Path, section: str, **values: object) -> None:
 
 
 def start_stage(root: Path, **variables: str) -> ForkedProcess:
-    return ForkedProcess(root / "stderr.log", stage_runs.run, str(root), COMMAND, TRACKING_LIVE="false", **variables)
+    return ForkedProcess(root / LOG, stage_runs.run, str(root), COMMAND, TRACKING_LIVE="false", **variables)
 
 
 def wait_for_checkpoint(root: Path, is_running: Callable[[], bool], epoch: int = 1) -> None:
-    """Wait until an epoch, counted through the members, has a checkpoint or a later one has."""
+    """Wait for a checkpoint of this epoch or a later one; epochs count on from member to member."""
     while not any(int(path.stem[:4]) >= epoch for path in root.glob("checkpoints/*/*.npz")):
-        assert is_running()
+        assert is_running(), (root / LOG).read_text(encoding="utf-8") if (root / LOG).exists() else "it has ended"
         time.sleep(0.01)
 
 

@@ -12,7 +12,7 @@ ONE_STEP = SCHEDULE._replace(epochs=1, steps_per_epoch=1)
 
 
 def fit(strategy: tf.distribute.Strategy, table: Path, loss: str, schedule: trainer.TrainingSchedule) -> None:
-    """Train a small network under a strategy; its replicas have as many pixels of the FOV, hence the same weight."""
+    """Train a small network under a strategy; every pixel is in the FOV, so that all replicas weigh the same."""
     patches = random_patches()
     patches = patches._replace(fov=patches.fov | True)
     with strategy.scope():

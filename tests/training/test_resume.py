@@ -101,7 +101,7 @@ def test_variables_are_all_that_a_training_step_changes():
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         model = network(1)
-        model.compile(optimizer=trainer.optimizer(SCHEDULE))
+        trainer.compile_network(model, SCHEDULE, LOSS)
         names = [variable.name.split(":")[0] for variable in variables(model)]
     finally:
         tf.keras.mixed_precision.set_global_policy(before)

@@ -48,6 +48,17 @@ def test_loss_falls_and_every_epoch_has_a_row(tmp_path):
     assert {"accuracy", "f1", "iou", "mcc", "precision", "recall", "specificity"} <= set(rows[0])
 
 
+def test_network_is_traced_once_for_training_and_once_for_validation(tmp_path):
+    traced = []
+
+    def loss(*arguments):
+        traced.append(arguments)
+        return LOSS(*arguments)
+
+    trainer.fit(small_network(), loss, SCHEDULE, training_data(), EpochLog(tmp_path / "t.csv"), None)
+    assert len(traced) == 2
+
+
 def test_training_without_validation_leaves_its_cells_empty(tmp_path):
     log = EpochLog(tmp_path / "t.csv")
     trainer.fit(small_network(), LOSS, SCHEDULE, training_data()._replace(validation=None), log, None)
