@@ -66,18 +66,24 @@ def runnable_blocks(page: Path) -> list[tuple[Block, Block | None]]:
 
 
 def prepare(folder: Path) -> Path:
-    """Create the tiny project in `folder`, run its pipeline and commit; copies share its DVC cache."""
+    """Create the tiny project in `folder`, with DVC's cache beside it, run its pipeline and commit."""
     project = folder / "project"
     scratch_project.copy_files(project)
     scratch_project.write_params(project, scratch_project.TINY, TINY)
-    script = f"""
+    script = """
         git init --quiet --initial-branch main
         git config user.name Reader && git config user.email reader@example.org && git config commit.gpgsign false
-        dvc config --local cache.dir '{folder / "cache"}'
+        dvc config --local cache.dir ../cache
         dvc repro --quiet
         git add --all && git commit --quiet --message 'A run of tiny settings'"""
     run_script(script, project, folder / "prepare.log")
     return project
+
+
+def copy_project(prepared: Path, project: Path) -> None:
+    """Copy the prepared project and its cache, so that no page finds what another one has run."""
+    for name in (prepared.name, "cache"):
+        shutil.copytree(prepared.with_name(name), project.with_name(name), symlinks=True)
 
 
 def run_page(page: Path, prepared: Path, folder: Path) -> None:
@@ -87,7 +93,7 @@ def run_page(page: Path, prepared: Path, folder: Path) -> None:
         GuideError: a block failed, took too long, or wrote another output than the shown one.
     """
     project = folder / "project"
-    shutil.copytree(prepared, project, symlinks=True)
+    copy_project(prepared, project)
     if changes := NEEDS.get(page.as_posix()):
         scratch_project.write_params(project, scratch_project.TINY, TINY, changes)
         run_script("dvc repro --quiet && git commit --quiet --all --message Needs", project, folder / "needs.log")
