@@ -23,8 +23,8 @@ def run(tmp_path):
 
 
 def test_packed_network_has_the_settings_of_its_run(run, params, tmp_path):
-    others = {"tta_scales": (1.0, 1.5), "tta_flips": False, "logit_adjustment": True, "scale_weighting": True}
-    others |= {"hysteresis_threshold": 0.75}
+    adjusted = {"logit_adjustment": True, "scale_weighting": True, "hysteresis_threshold": 0.75}
+    others = {"tta_scales": (1.0, 1.5), "tta_flips": False} | adjusted
     evaluate = params.evaluate.model_copy(update=others)
     package_model.package(*run, params.model_copy(update={"evaluate": evaluate}), tmp_path / "models" / "packed.onnx")
     expected = ModelSettings(540, 0.0, evaluate.tile, evaluate.overlap, 0.375, ("phantom",), **others)
