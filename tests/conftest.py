@@ -36,6 +36,12 @@ stages:
 """
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without slow tests, where only these shall run: each worker imports all files that are left."""
+    only_slow = config.option.markexpr == "slow" and collection_path.suffix == ".py"
+    return True if only_slow and "mark.slow" not in collection_path.read_text(encoding="utf-8") else None
+
+
 LONGEST = ("integration", "training", "tracking", "models", "serving")  # the longest first
 
 

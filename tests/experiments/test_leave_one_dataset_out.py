@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import leave_one_dataset_out as experiment
+from experiments import short_training
 from experiments.leave_one_dataset_out import ALL_SIZES, CONFIGURATIONS, ImageScores
 from experiments.short_training import with_params
 from src.common import probability_levels
@@ -13,6 +14,7 @@ from src.data import samples
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
+from src.models import model_io
 from src.params import load_params
 from src.synthetic import generator
 
@@ -105,7 +107,9 @@ def program(tmp_path, monkeypatch):
     """The program on three small data sets with configurations of one step; returns the rows of its table."""
     sets = {name: write_set(tmp_path / name, 4 * number) for number, name in enumerate("abc")}
     write_set(tmp_path / "unlabelled", 12)
-    params = with_params(load_params(), {"data.custom": sets})
+    params = with_params(load_params(), {"data.custom": sets, "model.filters": [4, 8]})
+    weights = tmp_path / "weights.h5"
+    model_io.save(short_training.compact_unet(params), weights)
     small = {"preprocess.fov_diameter": 64, "patch.size": 64, "patch.stride": 64}
     few = {"phantom.n_train": 4, "phantom.height": 128, "phantom.width": 128}
     configurations = {
@@ -117,9 +121,11 @@ def program(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "load_params", lambda: params)
     monkeypatch.setattr(experiment.tensorflow_setup, "configure", lambda *_: None)  # once a process
     monkeypatch.setattr(experiment, "CONFIGURATIONS", configurations)
+    monkeypatch.setattr(experiment, "WEIGHTS", str(weights))
     monkeypatch.setattr(experiment, "N_PATCHES", 8)
-    for name, sizes in (("SIZES", ("32", "540")), ("ALL_SIZES", ("32", "weighted"))):
+    for name, sizes in (("SIZES", ("32", "64")), ("ALL_SIZES", ("32", "weighted"))):
         monkeypatch.setattr(experiment, name, sizes)
+    monkeypatch.setattr(experiment, "SHOWN_SIZE", {experiment.BASELINE: "64"})
     monkeypatch.setattr(experiment, "WEIGHTED_SIZES", (32, 64))
     monkeypatch.setattr(experiment, "LABELLING", experiment.LABELLING._replace(tta_scales=(32, 64)))
 
@@ -148,7 +154,7 @@ def test_parents_go_first_synthetic_images_are_added_and_a_run_goes_on_where_it_
     options = ("--configurations", "student", "synthetic", "--unlabelled", unlabelled)
     rows = program(*options)
     assert [(row["configuration"], row["size"]) for row in rows] == [
-        *(("baseline", "32"), ("baseline", "540")),
+        *(("baseline", "32"), ("baseline", "64")),
         *(("parent", "32"), ("parent", "weighted")),
         *(("student", "32"), ("student", "weighted")),
         *(("synthetic", "32"), ("synthetic", "weighted")),
