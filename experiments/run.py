@@ -1,6 +1,7 @@
 """Run named experiments again and keep their results: python -m experiments.run NAME ...
 
-Each is a `dvc exp run --temp` with the parameters that `experiments.yaml` lists; the working tree stays as it is.
+Each is a `dvc exp run --temp` with the parameters that `experiments.yaml` lists; the working tree stays as it is. All
+others are those of params.yaml, which must not differ from the last commit.
 Tables and parameters of the run go to metrics/experiments/NAME, with its cost: minutes of training, number of weights,
 seconds per image at inference. With --table, results tables of all kept experiments are printed as Markdown.
 """
@@ -34,6 +35,11 @@ def run(name: str, experiment: Experiment) -> None:
     if process.returncode:
         sys.exit(process.returncode)
     keep(name, reference(name), minutes)
+
+
+def params_differ() -> bool:
+    """Say whether params.yaml differs from that of the last commit."""
+    return subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"], check=False).returncode != 0
 
 
 def reference(name: str) -> str:
@@ -80,6 +86,10 @@ def main() -> None:
     if unknown or not (arguments.names or arguments.table):
         found = ", ".join(unknown) or "nothing"
         parser.error(f"expected --table or some of {', '.join(experiments)}, got {found}")
+    if arguments.names and params_differ():
+        parser.error(
+            "params.yaml: expected that of the last commit, found changes: `git checkout params.yaml` drops them"
+        )
     for name in arguments.names:
         run(name, experiments[name])
     if arguments.table:
