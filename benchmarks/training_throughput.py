@@ -18,12 +18,12 @@ from experiments.result_writer import ResultWriter
 from experiments.trial_networks import full_resolution_unet
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 from src.inference import segmentation
-from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.models import architectures, losses, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
 from src.preprocessing.patch_storage import Patches
 from src.training import data_loader, trainer
+from stages.evaluate import make_predictor
 
 STEPS, BATCHES_READ = 20, 200
 MAX_SECONDS = 30  # after which no step starts: emulated bfloat16 takes minutes for 20
@@ -109,10 +109,7 @@ def untrained_network(params: Params) -> tf.keras.Model:
 
 def seconds_per_image(model: tf.keras.Model, params: Params, tta_flips: bool) -> float:
     """Measure the inference time of an image of DRIVE's size, shown at `preprocess.fov_diameter`."""
-    section = params.evaluate
-    settings = section.model_dump(include=set(InferenceConfig._fields)) | {"tta_flips": tta_flips}
-    config = InferenceConfig(**settings)
-    predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
+    predictor = make_predictor(model, params.evaluate.model_copy(update={"tta_flips": tta_flips}))
     image, fov = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8), np.ones(SHAPE[:2], bool)
     diameter = round(max(SHAPE) * params.preprocess.fov_diameter / REFERENCE_FOV_DIAMETER)
     predict = partial(segmentation.segment_image, image, fov, predictor, diameter, clahe_clip_limit=0.0)

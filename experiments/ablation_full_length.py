@@ -33,10 +33,9 @@ from experiments.short_training import TestResults
 from src.common import probability_levels
 from src.data import samples
 from src.inference import predict_dataset
-from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
 from src.metrics.probability_metrics import Histogram
-from src.models import architectures, model_io, tensorflow_setup
+from src.models import model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
 from src.preprocessing import patch_storage, patches
@@ -45,6 +44,7 @@ from src.training.epoch_log import EpochLog
 from src.training.trainer import TrainingData
 from stages import augment, patch
 from stages import train as train_stage
+from stages.evaluate import make_predictor
 
 BASELINE = "baseline"
 IGNORED = (  # parameters without effect
@@ -122,10 +122,7 @@ def fingerprint(params: Params, images: Path) -> str:
 
 def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
     """Predict the images of a subset."""
-    config = params.evaluate.model_dump(include=set(InferenceConfig._fields))
-    predictor = SlidingWindowPredictor(
-        architectures.as_numpy_function(network), network.input_shape[1], InferenceConfig(**config)
-    )
+    predictor = make_predictor(network, params.evaluate)
     size = params.preprocess.fov_diameter, params.preprocess.clahe_clip_limit
     for sample, prediction in predict_dataset.predict_subset(root, predictor, *size):
         levels = probability_levels.to_levels(prediction.probability)

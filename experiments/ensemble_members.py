@@ -15,12 +15,13 @@ from experiments import short_training
 from experiments.result_writer import ResultWriter
 from src.common import probability_levels
 from src.data import samples
+from src.evaluation import evaluator
 from src.inference import predict_dataset
-from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
-from src.models import architectures, model_io, tensorflow_setup
+from src.models import model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
+from stages.evaluate import make_predictor
 
 SCORES = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 
@@ -28,13 +29,11 @@ SCORES = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 def score_member(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
     """Score one member on each test set at its threshold."""
     evaluate, preprocess = params.evaluate, params.preprocess
-    inference = InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
-    predictor = SlidingWindowPredictor(architectures.as_numpy_function(member), member.input_shape[1], inference)
+    predictor = make_predictor(member, evaluate)
     size = preprocess.fov_diameter, preprocess.clahe_clip_limit
-    threshold = evaluate.threshold
-    if threshold is None:
-        validation = predict_dataset.predict_subset(Path("data/raw/validation"), predictor, *size)
-        threshold = probability_metrics.best_threshold(*predict_dataset.pool_histograms(validation).values())
+    validation = predict_dataset.predict_subset(Path("data/raw/validation"), predictor, *size)
+    held_out = predict_dataset.pool_histograms(validation).values()
+    threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
     pooled: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
     cldice: defaultdict[str, list[float]] = defaultdict(list)
     for sample, prediction in predict_dataset.predict_subset(Path("data/raw/test"), predictor, *size):

@@ -73,8 +73,9 @@ def main() -> None:
             probability = samples.read_levels(out / f"{one.id}_probability.png")
             levels += probability_metrics.histogram(probability, one.truth, one.fov)
             wrong = samples.read_bool(out / f"{one.id}_vessels.png") != one.truth
-            spread = samples.read_levels(out / f"{one.id}_uncertainty.png") / np.iinfo(np.uint16).max
-            uncertainty.add(dataset, spread, wrong, one.fov)
+            spread = out / f"{one.id}_uncertainty.png"  # missing without test-time augmentation
+            of_pixels = samples.read_levels(spread) / np.iinfo(np.uint16).max if spread.exists() else None
+            uncertainty.add(dataset, of_pixels, wrong, one.fov)
     scores = probability_metrics.scores_at(levels, OnnxModel(model).settings.threshold)
     best = probability_metrics.best_threshold(levels)
     values = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 PUBLIC_SETS = ("drive", "chase_db1", "stare", "hrf", "rbv", "dr_hagis", "les_av", "fives")
@@ -36,7 +36,8 @@ Positive = Annotated[Float, Field(gt=0)]
 NotNegative = Annotated[Float, Field(ge=0)]
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]  # beyond, memory ends before a typing error shows
 Side = Annotated[Int, Field(ge=16, le=4096)]  # pixels
-Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+SEED_LIMIT = 2**32  # of NumPy
+Seed = Annotated[Int, Field(ge=0, lt=SEED_LIMIT)]
 
 
 class Fold(NamedTuple):
@@ -52,6 +53,10 @@ def _read_fold(value: object) -> Fold:
     if parts is None or not int(parts[1]) <= int(parts[2]) >= 2:
         raise ValueError("expected k/n with 1 <= k <= n and n >= 2, e.g. 1/5")
     return Fold(int(parts[1]), int(parts[2]))
+
+
+def _write_fold(fold: Fold) -> str:
+    return f"{fold.number}/{fold.folds}"
 
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -88,7 +93,7 @@ class Data(Section):
 
     train: Annotated[list[str], Field(min_length=1)]
     test: Annotated[list[str], Field(min_length=1)]
-    test_fold: Annotated[Fold, BeforeValidator(_read_fold)] | None
+    test_fold: Annotated[Fold, BeforeValidator(_read_fold), PlainSerializer(_write_fold)] | None
     validation_fraction: Annotated[Float, Field(ge=0, lt=1)]
     max_images_per_dataset: Count | None
     seed: Seed
@@ -229,6 +234,13 @@ class Train(Section):
     ensemble_size: Annotated[Count, Field(le=100)]
     cpu_threads: Annotated[Count, Field(le=1024)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _seed_of_each_member(self) -> "Train":
+        if self.seed > SEED_LIMIT - self.ensemble_size:
+            largest = f"{SEED_LIMIT - self.ensemble_size} with an ensemble of {self.ensemble_size}"
+            raise ValueError(f"seed: expected at most {largest}, got {self.seed}")
+        return self
 
 
 class Baselines(Section):
@@ -393,17 +405,18 @@ def _message(error: ErrorDetails) -> str:
     """One error of pydantic as a message: the key, what was expected, what was found."""
     key, found = ".".join(SHORT.repr(part).strip("'") for part in error["loc"]) or "all", error["input"]
     shown = SHORT.repr(found)
+    message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error" and not error["loc"]:
-        return error["msg"].removeprefix("Value error, ")
+        return message
     if error["type"] == "extra_forbidden":
         return f"{key}: renamed to {RENAMED[key]}" if key in RENAMED else f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "model_type":
         return f"{key}: expected keys and values, got {shown}"
-    if error["type"] == "value_error" and isinstance(found, dict):
-        return f"{key}.{error['msg'].removeprefix('Value error, ')}"
-    return f"{key}: {error['msg']}, got {shown}"
+    if error["type"] == "value_error" and len(error["loc"]) == 1:  # of a section: the message begins with a key
+        return f"{key}.{message}"
+    return f"{key}: {message}, got {shown}"
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

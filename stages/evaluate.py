@@ -10,6 +10,7 @@ from src.inference import predict_dataset
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
 from src.models import architectures, losses, model_io, tensorflow_setup
+from src.models.tensorflow_setup import tf
 from src.params import Evaluate, Loss, Preprocess
 from src.stage_runner import run_stage
 
@@ -30,9 +31,7 @@ def main(
     atomic_io.check_free_space(predictions, samples.maps_size_bytes(samples.find(test)))
     filter_thresholds = evaluator.read_thresholds(baselines / "thresholds.json")
     tensorflow_setup.configure(cpu_threads)
-    model = model_io.load(model_file)
-    config = InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
-    predictor = SlidingWindowPredictor(architectures.as_numpy_function(model), model.input_shape[1], config)
+    predictor = make_predictor(model_io.load(model_file), evaluate)
     size = preprocess.fov_diameter, preprocess.clahe_clip_limit
     held_out = predict_dataset.pool_histograms(predict_dataset.predict_subset(validation, predictor, *size)).values()
     threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
@@ -50,6 +49,12 @@ def main(
         }
         scores.add(sample, samples.read_levels(predictions / file), filtered, prediction.uncertainty)
     scores.write(metrics)
+
+
+def make_predictor(network: tf.keras.Model, evaluate: Evaluate) -> SlidingWindowPredictor:
+    """Make the predictor of a network with the settings of section `evaluate`."""
+    config = InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
+    return SlidingWindowPredictor(architectures.as_numpy_function(network), network.input_shape[1], config)
 
 
 if __name__ == "__main__":

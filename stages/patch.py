@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from src.common import atomic_io
+from src.common import atomic_io, image_geometry
 from src.data import samples
 from src.data.samples import Sample
 from src.params import Patch, Preprocess
@@ -60,9 +60,7 @@ def _normalize(sample: Sample, preprocess: Preprocess) -> tuple[np.ndarray, np.n
     """Return image, truth and FOV of the sample at network scale."""
     image, truth, fov = samples.image(sample), samples.truth(sample), samples.fov(sample)
     for kind, labels in (("truth", truth), ("fov", fov)):
-        if labels.shape != image.shape[:2]:
-            expected, got = ("{}x{}".format(*shape) for shape in (image.shape, labels.shape))
-            raise ValueError(f"{sample.path(kind)}: expected {expected} like the image, got {got}")
+        image_geometry.check_like_image(sample.path(kind), labels.shape, image.shape)
     prepared = normalization.prepare(image, fov, preprocess.fov_diameter, preprocess.clahe_clip_limit)
     return prepared.image, normalization.resize_bool(truth, prepared.fov.shape), prepared.fov
 

@@ -81,6 +81,7 @@ def test_crops_that_do_not_fit_are_rejected(tmp_path, architecture, crop_size, s
         ("data.custom", {"../a": "a"}, r"data\.custom: expected names of letters, digits and _, got '\.\./a'"),
         ("data.custom", {"a": 3}, r"data\.custom\.a: .*string, got 3"),
         ("data.test", [], "data.test: .*at least 1"),
+        ("train.learning_rate", True, r"train\.learning_rate: expected a number.*, got True$"),
         ("data.test", ["drive", "drive"], r"data\.test: expected each data set once, got \[.drive., .drive.\]$"),
         (
             "data.test_fold",
@@ -97,19 +98,34 @@ def test_bad_value_is_named(tmp_path, key, value, said):
         load_params(written(tmp_path, key, value))
 
 
-@pytest.mark.parametrize("value", ["0/5", "1/1", "5", "1/5/9", "-1/5", "1.0/5", " 1/5", "٣/5", 0.2, True, [1, 5], ""])
+@pytest.mark.parametrize(
+    "value", ["0/5", "1/1", "5", "1/5/9", "-1/5", "1.0/5", " 1/5", "٣/5", 0.2, True, [1, 5], {"a": 1}, ""]
+)
 def test_value_that_is_no_fold_is_rejected(tmp_path, value):
-    with pytest.raises(ValueError, match=r"data\.test_fold: .*expected k/n"):
+    with pytest.raises(ValueError, match=r"yaml: data\.test_fold: expected k/n .* got "):
         load_params(written(tmp_path, "data.test_fold", value))
 
 
 def test_fold_is_read_and_needs_a_data_set_that_is_trained_and_tested_on(tmp_path):
     path = written(tmp_path, "data.test_fold", "5/5")
     assert load_params(path).data.test_fold == (5, 5)
+    dumped = load_params(path).model_dump()
+    assert dumped["data"]["test_fold"] == "5/5"
+    assert Params.model_validate(dumped) == load_params(path)
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["data"]["train"] = ["drive"]
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(ValueError, match=r"yaml: data\.test_fold: .* in both .*, got \['drive'\] and \['phantom'\]$"):
+        load_params(path)
+
+
+def test_every_member_needs_a_seed(tmp_path):
+    path = written(tmp_path, "train.seed", 2**32 - 1)
+    assert load_params(path).train.ensemble_size == 1
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values["train"]["ensemble_size"] = 3
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"yaml: train\.seed: expected at most 4294967293 with an ensemble of 3, got"):
         load_params(path)
 
 

@@ -4,7 +4,6 @@ docs/images gets example.jpg, from the committed run (`dvc checkout` brings it),
 prediction_maps.jpg, from the shipped network. Labels stay legible on a phone.
 """
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from src.common import operating_point
 from src.data import samples
 from src.inference import predict
 from src.reporting import example_figures, overlays
@@ -32,12 +32,11 @@ def main() -> None:
 
 def median_example() -> dict[str, np.ndarray]:
     """Read the synthetic test image of median F1, its ground truth, its prediction and the errors of that."""
-    id_ = example_figures.best_median_worst(pd.read_csv("metrics/per_image.csv", dtype={"id": str}), "phantom")[
-        "median"
-    ]
-    validation = json.loads(Path("metrics/validation.json").read_text(encoding="utf-8"))["validation"]
-    sample = next(sample for sample in samples.find(Path("data/raw/test")) if sample.id == id_)
-    example = overlays.read(sample, Path("data/predictions"), validation["threshold"])
+    table = pd.read_csv("metrics/per_image.csv", dtype={"id": str})
+    name = "phantom", example_figures.best_median_worst(table, "phantom")["median"]
+    sample = samples.find_by_id(Path("data/raw/test"), [name])[name]
+    threshold = operating_point.read_threshold(Path("metrics/validation.json"))
+    example = overlays.read(sample, Path("data/predictions"), threshold)
     return {
         "image": example.image,
         "ground truth": example.truth * 255.0,

@@ -16,7 +16,7 @@ def read_image(value: tuple[bytes, bool], folder: Path) -> None:
     from src.data import image_decoding, image_opening, input_validation
 
     content, apply_orientation = value
-    image = image_decoding.decode_image(content, "images/a.png", apply_orientation)
+    image = image_decoding.decode(content, "images/a.png", apply_orientation).image
     expect(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size, f"{image.shape}")
     expect(image_opening.pixel_count(content, "images/a.png") == image.shape[0] * image.shape[1], "pixel count")
     sent = input_validation.read_fundus(content, "images/a.png")

@@ -5,9 +5,11 @@ import math
 import shutil
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 PROGRAM = "python -m src"
 MAX_WIDTH = 100  # columns of a help page on a wide terminal
+MAX_COUNT = 1024  # of threads and processes
 FIELD_ANGLES = (20, 60)  # degrees: least and largest of --field-angle
 
 
@@ -82,10 +84,15 @@ def command_parser(
     )
 
 
+def user_path(text: str) -> Path:
+    """Convert an argument to a path; `~` is the home folder."""
+    return Path(text).expanduser()
+
+
 def positive_integer(text: str) -> int:
-    """Parse a number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    """Parse a number from 1 to MAX_COUNT."""
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MAX_COUNT}, got {text}")
     return int(text)
 
 

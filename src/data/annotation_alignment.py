@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from src.common import image_geometry
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 from src.data import duplicate_detection
 
@@ -49,7 +50,7 @@ def measure_alignment(image: np.ndarray, annotation: np.ndarray, fov: np.ndarray
     green, vessels, weight = duplicate_detection.crop_to_fov(fov, side, image[..., 1], annotation, fov)
     if not vessels.any():
         return None
-    scale = side / max(cv2.boundingRect(fov.astype(np.uint8))[2:])
+    scale = side / image_geometry.fov_diameter(fov)
     darkness = -duplicate_detection.band_pass_detail(green, weight, FINE, COARSE, WIDE)
     contrasts = _displaced_sums(darkness, vessels) / vessels.sum()
     row, column = np.unravel_index(contrasts.argmax(), contrasts.shape)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from src.common import image_geometry
 from src.data import annotation_alignment, custom_dataset, duplicate_detection, samples
 from src.data.samples import Sample
 
@@ -27,7 +28,7 @@ MAX_PAIRS_NAMED = 3  # in the error message of a leak
 class InspectedSample(NamedTuple):
     """Properties of an image: fractions of its pixels, its signature, and the alignment of its ground truth.
 
-    `alignment` is None where the ground truth is empty.
+    `alignment` is None where the ground truth is empty in the field of view.
     """
 
     subset: str
@@ -139,7 +140,7 @@ def check_no_leakage(inspected: Iterable[InspectedSample]) -> None:
     leaks = sorted((leak for pair in combinations(parts.values(), 2) for leak in _leaks(*pair)), reverse=True)
     if leaks:
         named = "; ".join(
-            f"{a} and {b} show the same eye (similarity {value:.2f})" for value, a, b in leaks[:MAX_PAIRS_NAMED]
+            f"{a} and {b} are copies of one image (similarity {value:.2f})" for value, a, b in leaks[:MAX_PAIRS_NAMED]
         )
         raise ValueError(
             f"{named}; {len(leaks)} such pair(s) in all: put images of one eye into one group (groups.csv), or "
@@ -148,9 +149,9 @@ def check_no_leakage(inspected: Iterable[InspectedSample]) -> None:
 
 
 def _leaks(first: Sequence[InspectedSample], second: Sequence[InspectedSample]) -> Iterator[tuple[float, str, str]]:
-    """Yield similarity and both names of each pair that shows the same eye."""
+    """Yield similarity and both names of each pair of copies."""
     values = duplicate_detection.similarity(*(np.stack([one.signature for one in part]) for part in (first, second)))
-    for i, j in np.argwhere(values > duplicate_detection.SAME_EYE_SIMILARITY):
+    for i, j in np.argwhere(values > duplicate_detection.COPY_SIMILARITY):
         yield float(values[i, j]), first[i].name("images"), second[j].name("images")
 
 
@@ -160,9 +161,7 @@ def _read_annotation(subset: str, sample: Sample, kind: str, expected: tuple[int
     levels = cv2.imdecode(np.fromfile(sample.path(kind), np.uint8), cv2.IMREAD_UNCHANGED)
     if levels is None or levels.ndim != 2 or not np.isin(levels, (0, 255)).all():
         raise ValueError(f"{name}: expected a greyscale image of 0 and 255, got {_describe(levels)}")
-    if levels.shape != expected:
-        sizes = ("{}x{}".format(*shape) for shape in (expected, levels.shape))
-        raise ValueError("{}: expected {} like the image, got {}".format(name, *sizes))
+    image_geometry.check_like_image(name, levels.shape, expected)
     return levels > 0
 
 
@@ -178,7 +177,9 @@ def _describe(levels: np.ndarray | None) -> str:
 
 def _summary(part: Sequence[InspectedSample]) -> tuple:
     """Return the columns of a row from `images` on."""
-    sizes = sorted((height * width, f"{width}x{height}") for height, width in (one.size for one in part))
+    sizes = sorted(
+        (height * width, image_geometry.format_size((height, width))) for height, width in (one.size for one in part)
+    )
     fractions = ([one.vessel_fraction for one in part], [one.fov_fraction for one in part])
     return (
         len(part),

@@ -15,7 +15,7 @@ RADII, ANGLES = 40, 180
 MAX_RADIUS = 0.92  # fraction of the radius: beyond it are stray light and the border of the field of view
 # On DRIVE, CHASE_DB1, RBV and phantoms of 584x565, copies of an image have a similarity of .91 or more (.57 when
 # reduced to a third and compressed to JPEG of quality 20), images of two eyes .39 or less.
-SAME_EYE_SIMILARITY = 0.5
+COPY_SIMILARITY = 0.5
 BLOCK = 64  # images compared at once with all others: bounds the memory
 
 

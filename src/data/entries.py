@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src.common import image_geometry
 from src.data import custom_dataset, datasets, fov_detection, image_decoding, image_opening, splits
 from src.data.archives import StoredFile
 from src.data.custom_dataset import CustomImage
@@ -155,9 +156,7 @@ def _decode_annotation(
     """Verify and decode an (H, W) bool annotation of the size of the image."""
     content = read_verified(file, listed)
     annotation = image_decoding.decode_annotation(content, str(file.file), apply_orientation)
-    if annotation.shape != image.shape[:2]:
-        expected, got = ("{}x{}".format(*array.shape) for array in (image, annotation))
-        raise ValueError(f"{file.file}: expected {expected} like the image, got {got}")
+    image_geometry.check_like_image(file.file, annotation.shape, image.shape)
     return annotation
 
 

@@ -47,11 +47,6 @@ def decode(content: bytes, name: str, apply_orientation: bool = False) -> Decode
     return DecodedImage(image, _opaque(opened.picture), opened.pages, opened.acquisition)
 
 
-def decode_image(content: bytes, name: str, apply_orientation: bool = False) -> np.ndarray:
-    """Decode an (H, W, 3) uint8 RGB image, see `decode`."""
-    return decode(content, name, apply_orientation).image
-
-
 def decode_annotation(content: bytes, name: str, apply_orientation: bool = False) -> np.ndarray:
     """Decode an (H, W) bool annotation (vessels or field of view), the first frame where there are several.
 

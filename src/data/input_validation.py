@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src.common import image_geometry
 from src.data import fov_detection, image_decoding
 from src.data.dicom import Acquisition
 from src.data.fov_detection import MIN_FRACTION
@@ -84,14 +85,13 @@ def _read_given_fov(given: object, image: np.ndarray, name: str) -> np.ndarray:
     if not isinstance(given, np.ndarray) or given.dtype != np.bool_:
         found = given.dtype if isinstance(given, np.ndarray) else type(given).__name__
         raise ValueError(f"{name}: expected the bytes of an image file or an (H, W) bool array, got {found}")
-    if given.shape != image.shape[:2]:
-        raise ValueError(f"{name}: expected {image.shape[:2]} like the image, got {given.shape}")
+    image_geometry.check_like_image(name, given.shape, image.shape)
     return given
 
 
 def _check_fundus(image: np.ndarray, fov: np.ndarray, name: str) -> None:
     """Raise ValueError for what is no fundus image, as far as size, contrast and colour can tell."""
-    side = max(np.ptp(np.flatnonzero(fov.any(axis=axis))) + 1 for axis in (0, 1)) if fov.any() else 0
+    side = image_geometry.fov_diameter(fov)
     if side < MIN_FOV_SIDE:
         raise ValueError(f"{name}: expected a field of view of at least {MIN_FOV_SIDE} pixels, got one of {side}")
     if fov.mean() < MIN_FRACTION:  # scaled so that the field of view has its usual size, the image would need gigabytes

@@ -136,8 +136,8 @@ def read_thresholds(path: Path) -> dict[str, float]:
     """
     content = atomic_io.read_json(path)
     for name in content:
-        if name not in metric_definitions.OBSERVERS:
-            known = ", ".join(metric_definitions.OBSERVERS)
+        if name not in metric_definitions.FILTERS:
+            known = ", ".join(metric_definitions.FILTERS)
             raise ValueError(f"{path}: expected thresholds of {known}, got one of {name!r:.40}")
     return {name: atomic_io.parse_fraction(value, f"{path}: {name}") for name, value in content.items()}
 

@@ -35,7 +35,7 @@ class FileTree(NamedTuple):
     def text(self, path: Path) -> str:
         """Read a file of the project as text; ValueError also where it is no UTF-8."""
         try:
-            return self.read(path).decode("utf-8")
+            return self.read(path).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.label(path)}: expected UTF-8, got {error.reason}") from error
 

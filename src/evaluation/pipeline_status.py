@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from src.evaluation.git_revisions import FileTree
 from src.params import SHORT
 
-LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
+LOCK = Path("dvc.lock")
 PARAMS, METRICS = "params.yaml", "metrics/"
 
 

@@ -153,6 +153,11 @@ def image_count(summary: pd.DataFrame, dataset: str, observer: str) -> int:
     return int(rows["images"].max()) if len(rows) else 0
 
 
+def rows_in_fov(per_image: pd.DataFrame, observer: str) -> pd.DataFrame:
+    """Return the rows of an observer in the field of view."""
+    return per_image[(per_image["observer"] == observer) & (per_image["region"] == "fov")]
+
+
 def pooled_scores(summary: pd.DataFrame, dataset: str, region: str = "fov") -> dict[str, dict[str, float]]:
     """Return the scores of a test set pooled over pixels, by observer and score; undefined ones are NaN."""
     rows = summary[(summary["dataset"] == dataset) & (summary["region"] == region)]

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src.common import image_geometry
 from src.common.palette import SKY, rgb
 from src.data import input_validation, samples
 from src.data.dicom import Acquisition
 from src.inference import image_quality, vascular_biomarkers
 from src.inference.onnx_model import OnnxModel
-from src.metrics import vessel_geometry
 
 KEYS = ("sha256", "model", "tta", "field_angle", "threshold")  # they decide whether a row is up to date
 COLUMNS = (
@@ -104,7 +104,7 @@ class ImagePredictor:
             "status": DONE,
             "width": str(image.shape[1]),
             "height": str(image.shape[0]),
-            "fov_diameter": str(vessel_geometry.fov_diameter(fov)),
+            "fov_diameter": str(image_geometry.fov_diameter(fov)),
             "quality": " ".join([*image_quality.quality_flags(image, fov, biomarkers["vessel_density"]), *flags]),
         }
         numbers = {name: format_number(value) for name, value in biomarkers.items()}

@@ -3,11 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import filelock
 
-from src.common.command_line import command_parser, field_angle, open_fraction, positive_integer
+from src.common.command_line import command_parser, field_angle, open_fraction, positive_integer, user_path
 from src.common.signals import graceful_stop
 from src.inference.input_files import InputFiles, find_images
 from src.inference.onnx_model import DEFAULT_MODEL
@@ -83,11 +82,6 @@ def print_messages(files: InputFiles) -> None:
 def summary(files: InputFiles) -> str:
     """Return the end of the summary: what was not read, if anything."""
     return f", {files.other_kinds()} not read" if files.other else ""
-
-
-def user_path(text: str) -> Path:
-    """Convert an argument to a path; `~` is the home folder."""
-    return Path(text).expanduser()
 
 
 def add_field_angle_argument(parser: argparse.ArgumentParser) -> None:

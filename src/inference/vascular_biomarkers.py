@@ -9,6 +9,7 @@ import math
 import cv2
 import numpy as np
 
+from src.common import image_geometry
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 from src.metrics import vessel_geometry
 from src.metrics.skeletonization import skeletonize
@@ -31,7 +32,7 @@ def measure_biomarkers(vessels: np.ndarray, fov: np.ndarray, uncertainty: np.nda
     """
     vessels = vessels & fov
     skeleton = skeletonize(vessels)
-    diameter = vessel_geometry.fov_diameter(fov)
+    diameter = image_geometry.fov_diameter(fov)
     scale = REFERENCE_FOV_DIAMETER / diameter
     widths = vessel_geometry.vessel_widths(vessels, skeleton)
     values = (

@@ -103,13 +103,12 @@ HEADLINE_SCORES = (  # of the model in the FOV, in scores.json: pooled over pixe
 )
 SECOND_OBSERVER_F1 = "second_observer_f1"  # pooled, in scores.json where a test set has a second observer
 VALIDATION_SCORES = ("f1", "auc_pr")  # pooled, FOV, in validation.json
+FILTERS = {"matched_filter": "matched filter", "frangi": "Frangi filter", "sato": "Sato filter"}
 OBSERVERS = {
     "model": "model",
     "model_at_half": "model at threshold 0.5",
     "second_observer": "second observer",
-    "matched_filter": "matched filter",
-    "frangi": "Frangi filter",
-    "sato": "Sato filter",
+    **FILTERS,
 }
 HISTORY = {  # scores of each epoch, in training.csv
     "accuracy": "Accuracy",

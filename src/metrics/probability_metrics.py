@@ -12,12 +12,13 @@ import numpy as np
 from src.common.probability_levels import LEVELS, lowest_level_above
 from src.metrics.confusion_matrix import Counts, scores
 
+CURVE_QUANTILES = 100  # of the levels of each class
 BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017) have them
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Number of pixels at each probability level, (65536,) int64, of vessels and of background."""
+    """Number of pixels at each probability level, (65536,) int64 or float64, of vessels and of background."""
 
     vessel: np.ndarray
     background: np.ndarray
@@ -131,13 +132,13 @@ def _f1_above(h: Histogram) -> np.ndarray:
     return 2 * tp / (tp[-1] + tp + fp)
 
 
-def curve(h: Histogram, points: int = 200) -> list[dict[str, float]]:
+def curve(h: Histogram) -> list[dict[str, float]]:
     """Compute the points of the ROC and precision-recall curves, by increasing threshold.
 
     Rows of threshold, false_positive_rate, recall, precision, specificity and f1. The thresholds are quantiles of the
     levels of vessels and of background: the curves are as fine where probabilities crowd near 0 and 1 as between.
     """
-    fractions = np.linspace(0, 1, points // 2 + 1)
+    fractions = np.linspace(0, 1, CURVE_QUANTILES + 1)
     levels = {0.0}
     for values in (h.vessel, h.background):
         if values.sum():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from src.common.image_geometry import fov_diameter
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 from src.metrics.skeletonization import skeletonize
 
@@ -57,12 +58,6 @@ def measure_geometry(vessels: np.ndarray, fov: np.ndarray, width_limits: tuple[f
     return VesselGeometry(
         inside, skeleton, width_class, boundary, distance, count_components(inside), count_loops(inside)
     )
-
-
-def fov_diameter(fov: np.ndarray) -> int:
-    """Return the larger side of the bounding box of an (H, W) bool FOV, in pixels; 0 for an empty FOV."""
-    places = (np.flatnonzero(fov.any(axis=axis)) for axis in (0, 1))
-    return max((int(np.ptp(place)) + 1 if place.size else 0) for place in places)
 
 
 def vessel_widths(vessels: np.ndarray, skeleton: np.ndarray) -> np.ndarray:

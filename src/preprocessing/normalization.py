@@ -5,6 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from src.common import image_geometry
 from src.preprocessing.patches import NEUTRAL
 
 DEVIATION = 36.0  # standard deviation of each channel in the FOV; 3.5 of them fit into the intensity range
@@ -40,14 +41,11 @@ def prepare(image: np.ndarray, fov: np.ndarray, fov_diameter: int, clahe_clip_li
 
 
 def scaled_shape(fov: np.ndarray, fov_diameter: int) -> tuple[int, int]:
-    """Return the shape (h, w) at which the FOV is `fov_diameter` pixels wide; unchanged within SCALE_TOLERANCE.
-
-    The larger side of the bounding box counts, since many cameras cut the circle at top and bottom.
-    """
-    rows, columns = np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
-    if not rows.size:
-        raise ValueError(f"fov: expected at least one pixel, found none in {_size(fov.shape)}")
-    scale = fov_diameter / (max(np.ptp(rows), np.ptp(columns)) + 1)
+    """Return the shape (h, w) at which the FOV is `fov_diameter` pixels wide; unchanged within SCALE_TOLERANCE."""
+    diameter = image_geometry.fov_diameter(fov)
+    if not diameter:
+        raise ValueError(f"fov: expected at least one pixel, found none in {image_geometry.format_size(fov.shape)}")
+    scale = fov_diameter / diameter
     if abs(scale - 1) <= SCALE_TOLERANCE:
         return fov.shape[0], fov.shape[1]
     return max(1, round(fov.shape[0] * scale)), max(1, round(fov.shape[1] * scale))
@@ -105,11 +103,6 @@ def _check_arrays(image: np.ndarray, fov: np.ndarray) -> None:
     """Raise ValueError for anything but an (H, W, 3) uint8 image and an (H, W) bool FOV."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
-    if fov.dtype != np.bool_ or fov.shape != image.shape[:2]:
-        expected = _size(image.shape)
-        raise ValueError(f"fov: expected {expected} bool like the image, got {_size(fov.shape)} {fov.dtype}")
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    """Format a shape as width x height."""
-    return f"{shape[1]}x{shape[0]}" if len(shape) > 1 else str(shape)
+    if fov.dtype != np.bool_:
+        raise ValueError(f"fov: expected bool, got {fov.dtype}")
+    image_geometry.check_like_image("fov", fov.shape, image.shape)

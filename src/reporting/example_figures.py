@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from src.common import image_geometry
 from src.common.markdown import number
 from src.common.palette import GREY, ORANGE
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
@@ -73,13 +74,10 @@ def example_title(per_image: pd.DataFrame, dataset: str, rank: str, id_: str) ->
 def detail_side(fov: np.ndarray, detail_size: int) -> int:
     """Scale `detail_size` from an FOV of REFERENCE_FOV_DIAMETER pixels to the FOV (H, W) bool of an image; at least 1.
 
-    The width of an FOV is the larger side of its bounding box, as in preprocessing.
-
     >>> detail_side(np.ones((900, 1080), bool), 160)
     320
     """
-    _, _, width, height = cv2.boundingRect(fov.astype(np.uint8))
-    return max(1, round(detail_size * max(width, height) / REFERENCE_FOV_DIAMETER))
+    return max(1, round(detail_size * image_geometry.fov_diameter(fov) / REFERENCE_FOV_DIAMETER))
 
 
 def worst_detail(errors: np.ndarray, size: int) -> tuple[slice, slice]:

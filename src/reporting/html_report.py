@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from src.common.markdown import interval, number
+from src.evaluation.result_tables import rows_in_fov
 from src.metrics import metric_definitions
 from src.reporting import figure_texts, image_layers, markdown_report, overlays, report_tables
 from src.reporting.run_results import RunResults, SummaryRow
@@ -44,7 +45,7 @@ class ReportContents(NamedTuple):
 
 def select_images(per_image: pd.DataFrame) -> list[tuple[str, str]]:
     """Return data set and id of the images to show: all, or MAX_IMAGES spread evenly over the ranking by F1."""
-    table = _in_fov(per_image, "model").sort_values(["f1", "dataset", "id"], na_position="first")
+    table = rows_in_fov(per_image, "model").sort_values(["f1", "dataset", "id"], na_position="first")
     ranks = np.unique(np.linspace(0, len(table) - 1, min(MAX_IMAGES, len(table))).round().astype(int))
     return sorted(zip(table["dataset"].iloc[ranks], table["id"].iloc[ranks], strict=True))
 
@@ -114,8 +115,8 @@ def _interval_cell(row: SummaryRow, lowest: float, highest: float) -> dict[str, 
 def _image_rows(contents: ReportContents) -> list[dict[str, Any]]:
     """Return per test image its scores, the second observer's F1 if any, and its layers where it is shown."""
     layers = {(image.dataset, image.id): image.layers for image in contents.images}
-    second = _in_fov(contents.per_image, "second_observer").set_index(["dataset", "id"])["f1"].to_dict()
-    rows = _in_fov(contents.per_image, "model").sort_values(["dataset", "id"]).to_dict("records")
+    second = rows_in_fov(contents.per_image, "second_observer").set_index(["dataset", "id"])["f1"].to_dict()
+    rows = rows_in_fov(contents.per_image, "model").sort_values(["dataset", "id"]).to_dict("records")
     keys = [(row["dataset"], row["id"]) for row in rows]
     return [
         {
@@ -159,7 +160,3 @@ def _to_html(text: str) -> Markup:
     box = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
     html = markdown.render(re.sub(r"(?<=\d) %", "\u00a0%", text)).replace("&lt;br&gt;", "<br>")  # its one tag
     return Markup(html.replace("<table>", f"{box}<table>").replace("</table>", "</table></div>"))
-
-
-def _in_fov(per_image: pd.DataFrame, observer: str) -> pd.DataFrame:
-    return per_image[(per_image["observer"] == observer) & (per_image["region"] == "fov")]

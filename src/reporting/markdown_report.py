@@ -3,6 +3,7 @@
 It is made of the tables of `metrics/` alone and holds no date: equal tables, parameters and versions, equal bytes.
 """
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -96,10 +97,13 @@ def uncertainty_section(run: RunResults) -> str:
         if pixels + rest:
             fractions = {
                 "of_fov": pixels / (pixels + rest),
-                "of_high": errors / max(pixels, 1),
-                "of_rest": errors_of_rest / max(rest, 1),
+                "of_high": errors / pixels if pixels else math.nan,
+                "of_rest": errors_of_rest / rest if rest else math.nan,
             }
-            percent = {name: f"{markdown.number(100 * value, 1)} %" for name, value in fractions.items()}
+            percent = {
+                name: "-" if math.isnan(value) else f"{markdown.number(100 * value, 1)} %"
+                for name, value in fractions.items()
+            }
             sentences.append(_render("uncertainty.md", dataset=dataset, limit=HIGH_UNCERTAINTY, **percent))
     return "\n\n".join(sentences)
 

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from src.common.markdown import number
 from src.common.palette import BLUE, SKY, VERMILION
+from src.evaluation.result_tables import rows_in_fov
 from src.metrics import metric_definitions
 from src.reporting.figure_style import OBSERVER_MARKS, figure_style, marker_style, square_panels
 
@@ -65,7 +66,7 @@ def f1_per_image(per_image: pd.DataFrame) -> Figure:
 @figure_style
 def confusion_matrix(per_image: pd.DataFrame, threshold: float) -> Figure:
     """Confusion matrix of the model on each test set: pixels and fractions, all images pooled."""
-    table = _in_fov(per_image, "model").groupby("dataset")[["tp", "fp", "fn", "tn"]].sum()
+    table = rows_in_fov(per_image, "model").groupby("dataset")[["tp", "fp", "fn", "tn"]].sum()
     figure, panels = square_panels(len(table))
     for axes, (dataset, row) in zip(panels, table.iterrows(), strict=True):
         _draw_matrix(axes, np.array([[row.tn, row.fp], [row.fn, row.tp]], dtype=float))
@@ -76,12 +77,8 @@ def confusion_matrix(per_image: pd.DataFrame, threshold: float) -> Figure:
 
 def f1_by_image(per_image: pd.DataFrame, dataset: str, observer: str) -> "pd.Series[float]":
     """Return F1 in the FOV by image id, NaN where it is undefined."""
-    table = _in_fov(per_image, observer)
+    table = rows_in_fov(per_image, observer)
     return table[table["dataset"] == dataset].set_index("id")["f1"].astype(float)
-
-
-def _in_fov(per_image: pd.DataFrame, observer: str) -> pd.DataFrame:
-    return per_image[(per_image["observer"] == observer) & (per_image["region"] == "fov")]
 
 
 def _draw_intervals(axes: Axes, table: pd.DataFrame, observers: Sequence[str]) -> None:

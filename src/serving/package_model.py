@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from src.common import atomic_io
-from src.common.command_line import command_parser
+from src.common.command_line import command_parser, user_path
 from src.common.operating_point import read_threshold
 from src.evaluation import pipeline_status
 from src.evaluation.git_revisions import WORKING
@@ -113,7 +113,7 @@ def add_settings(network: bytes, settings: ModelSettings) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Package the run of the project folder; returns the exit code."""
     parser = command_parser("package", DESCRIPTION, EXIT_CODES, EXAMPLES)
-    parser.add_argument("out", type=Path, metavar="FILE", help="file to write, such as models/mine.onnx")
+    parser.add_argument("out", type=user_path, metavar="FILE", help="file to write, such as models/mine.onnx")
     parser.add_argument("--int8", action="store_true", help="compute in 8-bit integers, calibrated on data/raw/train")
     options = parser.parse_args(arguments)
     try:

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from src.common.command_line import command_parser
+from src.common.command_line import command_parser, user_path
 from src.common.probability_levels import to_levels
 from src.data import image_opening, input_validation
 from src.inference import image_quality
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_parser("app", DESCRIPTION, EXIT_CODES, EXAMPLES)
     parser.add_argument(
         "--model",
-        type=Path,
+        type=user_path,
         default=DEFAULT_MODEL,
         metavar="FILE",
         help="network, a file of `python -m src package` (default: models/compact.onnx of the project)",
@@ -131,8 +131,8 @@ def create_app(network: OnnxModel, field_angle: float | None = None) -> Starlett
     routes = [Route("/", page), Route("/segment", upload, methods=["POST"])]
     routes += [Route(f"/{name}", asset) for name in ASSETS]
     guards = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
         Middleware(BaseHTTPMiddleware, dispatch=_check_origin),
+        Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS),
     ]
     return Starlette(routes=routes, middleware=guards)
 
@@ -184,7 +184,7 @@ def segment_upload(network: OnnxModel, content: bytes, name: str, field_angle: f
 async def _check_origin(request: Request, call_next: RequestResponseEndpoint) -> Response:
     """Reject requests of other origins, and add HEADERS to every response."""
     origin = request.headers.get("origin")
-    if origin is not None and origin != f"http://{request.headers['host']}":
+    if origin is not None and origin != f"http://{request.headers.get('host')}":
         response: Response = PlainTextResponse("expected a request of this page, got one of another origin", 403)
     else:
         response = await call_next(request)

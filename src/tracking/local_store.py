@@ -11,10 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
-from src.tracking.mlflow_setup import MlflowClient, entities
+from src.tracking.mlflow_setup import MlflowClient, entities, get_results_from_paginated_fn
 from src.tracking.run_tags import MACHINE
 from src.tracking.tracking_store import ARTIFACTS, local_uri, open_store, readable_errors, sqlite_path
 
+PAGE_SIZE = 1000  # runs in one answer of a store
 PROCESS_ID, PROCESS_START = "process.id", "process.start_time"  # tags: the process that logs the run
 CLOCK_TOLERANCE = 2.0  # seconds between two readings of the start time of one process
 LOCATIONS = (  # columns of the database that hold places of files
@@ -46,12 +47,11 @@ def open_local_store(root: Path) -> Iterator[MlflowClient]:
 def search(client: MlflowClient, query: str) -> list[entities.Run]:
     """Return the runs of all experiments of a store that a query of MLflow finds, oldest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found: list[entities.Run] = []
-    token = None
-    while token != "":
-        page = client.search_runs(experiments, query, order_by=["attributes.start_time ASC"], page_token=token)
-        found, token = [*found, *page], page.token or ""
-    return found
+    order = ["attributes.start_time ASC"]
+    return get_results_from_paginated_fn(
+        lambda size, token: client.search_runs(experiments, query, max_results=size, order_by=order, page_token=token),
+        PAGE_SIZE,
+    )
 
 
 def process_tags() -> dict[str, str]:

@@ -27,6 +27,7 @@ from mlflow.models import Model, ModelSignature  # noqa: E402
 from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: E402
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor  # noqa: E402
 from mlflow.tracking.context.registry import resolve_tags  # noqa: E402
+from mlflow.utils import get_results_from_paginated_fn  # noqa: E402
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT  # noqa: E402
 
 logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # who logs them reports the same failures
@@ -42,6 +43,7 @@ __all__ = [
     "ModelVersion",
     "SystemMetricsMonitor",
     "entities",
+    "get_results_from_paginated_fn",
     "mlflow",
     "resolve_tags",
     "types",

@@ -25,7 +25,8 @@ from src.tracking.tracking_store import (
     tracking_uri,
 )
 
-METRICS, PIPELINE = FOLDERS = ("metrics", "pipeline")  # of the files of a run
+PIPELINE = "pipeline"  # folder of the files of a run that name its data and settings
+FOLDERS = ("metrics", PIPELINE)
 HEAD = ("version", "alias", "run", "commit", "scores")
 LISTED_SCORES = (".f1", ".auc_roc")  # ends of their names
 DESCRIPTION = """
@@ -148,7 +149,3 @@ def _check_exists(uri: str) -> None:
     path = sqlite_path(uri)
     if path and not Path(path).is_file():
         raise ValueError(f"{path}: expected an MLflow store with recorded runs, found none; `dvc repro` records one")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

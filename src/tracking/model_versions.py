@@ -1,10 +1,17 @@
 """Versions of a registered model in MLflow: one for each recorded state, one of them the champion."""
 
-from src.tracking.mlflow_setup import MlflowClient, MlflowException, ModelVersion, entities
+from src.tracking.mlflow_setup import (
+    MlflowClient,
+    MlflowException,
+    ModelVersion,
+    entities,
+    get_results_from_paginated_fn,
+)
 from src.tracking.run_tags import EXPERIMENT_NAME, FINGERPRINT, TRAINING
 from src.tracking.tracking_store import as_default_store
 
 CHAMPION = "champion"  # alias
+PAGE_SIZE = 1000  # versions in one answer of a store
 PARAMS = ("data.train", "data.test")  # of a run, which its version repeats as tags; likewise the next two
 TAGS = ("git.commit", "git.dirty", EXPERIMENT_NAME, FINGERPRINT)
 SCORES = ("f1", "auc_roc", "auc_pr", "mcc", "mean_cldice", "mean_recall_thin")  # in the field of view
@@ -43,11 +50,10 @@ def version_tags(run: entities.Run) -> dict[str, str]:
 
 def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """Return all versions of a registered model, oldest first; none where there is no such model."""
-    found: list[ModelVersion] = []
-    token = None
-    while token != "":
-        page = client.search_model_versions(f"name = '{name}'", page_token=token)
-        found, token = [*found, *page], page.token or ""
+    found = get_results_from_paginated_fn(
+        lambda size, token: client.search_model_versions(f"name = '{name}'", max_results=size, page_token=token),
+        PAGE_SIZE,
+    )
     return sorted(found, key=lambda version: int(version.version))
 
 

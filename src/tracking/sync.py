@@ -136,7 +136,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(f"{left} left to send" if left else "nothing is left to send")
     return int(left > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

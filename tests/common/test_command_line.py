@@ -1,4 +1,5 @@
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -61,9 +62,9 @@ def test_exit_codes_and_examples_end_the_page(page):
     )
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "1025", "99999999999"])
 def test_positive_integer_rejects_other_texts(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected a number of at least 1"):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a number from 1 to 1024"):
         command_line.positive_integer(text)
 
 
@@ -71,6 +72,10 @@ def test_positive_integer_rejects_other_texts(text):
 def test_open_fraction_rejects_other_texts(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected a number between 0 and 1"):
         command_line.open_fraction(text)
+
+
+def test_tilde_is_the_home_folder():
+    assert command_line.user_path("~/a.onnx") == Path.home() / "a.onnx"
 
 
 def test_numbers_are_parsed():

@@ -34,7 +34,7 @@ def load_all(root):
             {"images/p1.jpg": np.zeros((HEIGHT, WIDTH, 3), np.uint8)},
             "images/p1.jpg: expected a field of view",
         ),
-        ({"truth/p1.png": annotation((70, 60))}, "truth/p1.png: expected 60x70 like the image, got 70x60"),
+        ({"truth/p1.png": annotation((70, 60))}, "truth/p1.png: expected 70x60 like the image, got 60x70"),
         ({"groups.csv": b"id,group\np0,a\n"}, "groups.csv: .*no row for an image in images: p1"),
         ({"groups.csv": b"id,group\np0,a\np1,a\np7,a\n"}, "groups.csv: .*without an image in images: p7"),
         ({"groups.csv": b"id,group\np0,a\np1,a\np1,b\n"}, "groups.csv: .*an id twice: p1"),

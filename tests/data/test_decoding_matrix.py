@@ -85,7 +85,7 @@ def expected(colour: str, depth: Depth) -> np.ndarray:
 def outcome(content: bytes, right: np.ndarray, tolerance: int = 0) -> str:
     """Whether a file is decoded exactly, rejected by name, or neither."""
     try:
-        image = image_decoding.decode_image(content, "a")
+        image = image_decoding.decode(content, "a").image
     except ValueError as error:
         named = "got one of floating-point numbers", "got one with levels from", "photometric"
         return "rejected" if any(words in str(error) for words in named) else f"wrong: {error}"
@@ -135,7 +135,7 @@ def test_tiff_of_pillow_is_decoded_as_by_opencv(mode, compression):
     stream = io.BytesIO()
     Image.fromarray(smooth).convert(mode).save(stream, "TIFF", compression=compression)
     second_route = cv2.imdecode(np.frombuffer(stream.getvalue(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    difference = image_decoding.decode_image(stream.getvalue(), "a").astype(int) - second_route
+    difference = image_decoding.decode(stream.getvalue(), "a").image.astype(int) - second_route
     assert np.abs(difference).max() <= (6 if compression == "jpeg" else 0)
 
 
@@ -174,7 +174,7 @@ def test_deep_tiff_that_is_cut_off_is_rejected(compression, planar, tiled):
     content = tiff_bytes(stored("RGB", DEPTHS["16"]), kind)
     for size in range(100, len(content), len(content) // 7):
         with pytest.raises(ValueError, match=r"^a: expected"):
-            image_decoding.decode_image(content[:size], "a")
+            image_decoding.decode(content[:size], "a")
 
 
 @pytest.mark.parametrize("colour", ["grey", "RGB"])
@@ -184,7 +184,7 @@ def test_orientation_of_a_tiff_is_applied_whatever_its_depth(orientation, compre
     tag = [(274, 3, 1, orientation, True)]
     deep = COLOURS[colour]._replace(compression=compression, planar=planar)
     eight, sixteen = (
-        image_decoding.decode_image(tiff_bytes(stored(colour, DEPTHS[depth]), kind, extratags=tag), "a", True)
+        image_decoding.decode(tiff_bytes(stored(colour, DEPTHS[depth]), kind, extratags=tag), "a", True).image
         for depth, kind in (("8", COLOURS[colour]), ("16", deep))
     )
     assert np.array_equal(eight, sixteen)

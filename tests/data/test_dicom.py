@@ -73,7 +73,7 @@ def test_uncompressed_rgb_is_read_exactly(syntax, planar):
     file = dataset(IMAGE, "RGB", PlanarConfiguration=planar)
     if planar:
         file.PixelData = np.moveaxis(IMAGE, 2, 0).tobytes()
-    assert np.array_equal(image_decoding.decode_image(saved(file, syntax), "a"), IMAGE)
+    assert np.array_equal(image_decoding.decode(saved(file, syntax), "a").image, IMAGE)
 
 
 def test_big_endian_is_read_exactly():
@@ -81,7 +81,7 @@ def test_big_endian_is_read_exactly():
     file = dataset(deep, "MONOCHROME2")
     file.PixelData = deep.astype(">u2").tobytes()
     content = saved(file, ExplicitVRBigEndian)
-    assert np.array_equal(image_decoding.decode_image(content, "a")[..., 0], IMAGE[..., 0])
+    assert np.array_equal(image_decoding.decode(content, "a").image[..., 0], IMAGE[..., 0])
 
 
 def test_rle_is_read_exactly():
@@ -90,12 +90,12 @@ def test_rle_is_read_exactly():
     file.compress(RLELossless)
     stream = io.BytesIO()
     file.save_as(stream, enforce_file_format=True)
-    assert np.array_equal(image_decoding.decode_image(stream.getvalue(), "a"), IMAGE)
+    assert np.array_equal(image_decoding.decode(stream.getvalue(), "a").image, IMAGE)
 
 
 def test_ybr_full_is_converted():
     content = saved(dataset(ybr(SMOOTH), "YBR_FULL"))
-    assert np.abs(image_decoding.decode_image(content, "a").astype(int) - SMOOTH).max() <= 3
+    assert np.abs(image_decoding.decode(content, "a").image.astype(int) - SMOOTH).max() <= 3
 
 
 @pytest.mark.parametrize("photometric", ["YBR_FULL_422", "YBR_FULL"])
@@ -103,12 +103,12 @@ def test_jpeg_is_read_as_pillow_reads_it(photometric):
     subsampling = 1 if photometric == "YBR_FULL_422" else 0
     options = {"quality": 95, "subsampling": subsampling}
     content = encoded(dataset(SMOOTH, photometric), "JPEG", SMOOTH, JPEGBaseline8Bit, **options)
-    assert np.abs(image_decoding.decode_image(content, "a").astype(int) - SMOOTH).max() <= 6
+    assert np.abs(image_decoding.decode(content, "a").image.astype(int) - SMOOTH).max() <= 6
 
 
 def test_lossless_jpeg_2000_is_read_exactly():
     content = encoded(dataset(IMAGE, "YBR_RCT"), "JPEG2000", IMAGE, JPEG2000Lossless, irreversible=False, no_jp2=True)
-    assert np.array_equal(image_decoding.decode_image(content, "a"), IMAGE)
+    assert np.array_equal(image_decoding.decode(content, "a").image, IMAGE)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -118,7 +118,7 @@ def test_grey_of_any_depth_is_read_exactly(photometric, dtype, bits):
     levels = grey.astype(dtype) << (bits - 8)
     stored = 2**bits - 1 - levels if photometric == "MONOCHROME1" else levels
     content = saved(dataset(stored.astype(dtype), photometric, BitsStored=bits, HighBit=bits - 1))
-    assert np.array_equal(image_decoding.decode_image(content, "a")[..., 0], grey)
+    assert np.array_equal(image_decoding.decode(content, "a").image[..., 0], grey)
 
 
 def test_camera_and_scale_are_read_and_nothing_of_the_patient():
@@ -151,12 +151,12 @@ def test_spacing_of_other_rows_than_columns_names_both():
 )
 def test_other_kinds_are_rejected_by_name(tags, kind):
     with pytest.raises(ValueError, match=f"^a: expected a fundus image .* of one frame, got a DICOM file with {kind}$"):
-        image_decoding.decode_image(saved(dataset(IMAGE, "RGB", **tags)), "a")
+        image_decoding.decode(saved(dataset(IMAGE, "RGB", **tags)), "a")
 
 
 def test_size_is_checked_before_decoding():
     content = saved(dataset(IMAGE, "RGB", Rows=9000, Columns=9000))
-    for read in (image_decoding.decode_image, image_opening.pixel_count):
+    for read in (image_decoding.decode, image_opening.pixel_count):
         with pytest.raises(ValueError, match=r"^a: expected at most 50000000 pixels, got 9000x9000"):
             read(content, "a")
     assert image_opening.pixel_count(saved(dataset(IMAGE, "RGB")), "a") == 24 * 32
@@ -166,7 +166,7 @@ def test_file_that_is_cut_off_is_rejected():
     content = saved(dataset(IMAGE, "RGB"))
     for size in range(132, len(content), len(content) // 9):
         with pytest.raises(ValueError, match=r"^a: expected"):
-            image_decoding.decode_image(content[:size], "a")
+            image_decoding.decode(content[:size], "a")
 
 
 def test_without_pydicom_the_message_says_what_to_install(monkeypatch):
@@ -179,7 +179,7 @@ def test_without_pydicom_the_message_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValueError, match=f"^a: .*DICOM needs `pip install pydicom=={dicom.PYDICOM_VERSION}`"):
-        image_decoding.decode_image(content, "a")
+        image_decoding.decode(content, "a")
 
 
 def test_installed_version_is_the_one_that_the_message_names():

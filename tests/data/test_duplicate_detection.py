@@ -67,7 +67,7 @@ def test_geometrically_changed_copy_is_detected(images, change):
     changed = [(change(image), change(fov.astype(np.uint8)) > 0) for image, fov in images[:3]]
     values = duplicate_detection.similarity(stacked(images[:3]), stacked(changed))
     assert values.diagonal().min() > 0.8
-    assert (values > duplicate_detection.SAME_EYE_SIMILARITY).sum() == 3
+    assert (values > duplicate_detection.COPY_SIMILARITY).sum() == 3
 
 
 @pytest.mark.parametrize("change", INTENSITIES.values(), ids=INTENSITIES)
@@ -89,7 +89,7 @@ def test_rotated_copy_with_a_cut_field_of_view_is_detected(images):
 
 
 def test_different_synthetic_images_are_dissimilar(images):
-    assert highest_of_two_images(stacked(images)) < duplicate_detection.SAME_EYE_SIMILARITY - 0.1
+    assert highest_of_two_images(stacked(images)) < duplicate_detection.COPY_SIMILARITY - 0.1
 
 
 def test_similarity_is_one_with_itself_symmetric_and_the_same_in_blocks(images, monkeypatch):
@@ -156,6 +156,6 @@ def test_copies_in_real_data_sets_are_detected_and_nothing_else(real, first, sec
     (groups, signatures), (others, other_signatures) = real(first), real(second)
     values = duplicate_detection.similarity(signatures, other_signatures)
     same = groups[:, None] == others
-    assert ((values > duplicate_detection.SAME_EYE_SIMILARITY) == same).all()
+    assert ((values > duplicate_detection.COPY_SIMILARITY) == same).all()
     assert values[~same].max() < 0.4
     assert values[same].min(initial=1) > 0.9

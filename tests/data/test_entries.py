@@ -199,7 +199,7 @@ def test_annotation_of_another_size_is_named(tmp_path, official_files, monkeypat
     make_listed(monkeypatch, content)
     put(tmp_path / "data" / "archives" / name, content)
     entry = entries.public_entries(name, "all", TEST, tmp_path).test[-1]
-    with pytest.raises(ValueError, match=rf"{record.files.truth}: expected 60x70 like the image, got 61x70"):
+    with pytest.raises(ValueError, match=rf"{record.files.truth}: expected 70x60 like the image, got 70x61"):
         entry.load()
 
 

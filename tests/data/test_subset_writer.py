@@ -42,7 +42,7 @@ def test_failure_leaves_nothing_behind(tmp_path):
 def test_copy_in_two_subsets_leaves_nothing_behind(tmp_path):
     train, _ = entries.synthetic_entries(2, 0, 128, 128, 1)
     copy = train[0]._replace(id="copy", load=partial(as_copy, train[0]))
-    with pytest.raises(ValueError, match=r"^train/phantom/images/0000.png and test/phantom/images/copy.png show"):
+    with pytest.raises(ValueError, match=r"^train/phantom/images/0000.png and test/phantom/images/copy.png are copies"):
         subset_writer.write_subsets(tmp_path / "out", {"train": train, "test": [copy]})
     assert not list((tmp_path / "out").iterdir())
 

@@ -19,6 +19,7 @@ def project(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     Path("a.txt").write_text("committed", encoding="utf-8")
+    Path("marked.txt").write_text("committed", encoding="utf-8-sig")
     Path("b.bin").write_bytes(b"\xff")
     git("add", ".")
     git("commit", "--quiet", "-m", "first")
@@ -27,13 +28,14 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def test_revision_is_read_as_it_was_committed(project):
-    assert git_revisions.find_tree("HEAD").text(Path("a.txt")) == "committed"
+    for name in ("a.txt", "marked.txt"):
+        assert git_revisions.find_tree("HEAD").text(Path(name)) == "committed"
     assert git_revisions.WORKING.text(Path("a.txt")) == "changed"
 
 
 def test_folder_of_a_revision_holds_its_files_for_the_length_of_a_block(project):
     with git_revisions.find_tree("main").folder() as folder:
-        assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b.bin"]
+        assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b.bin", "marked.txt"]
         assert (folder / "a.txt").read_text() == "committed"
     assert not folder.exists()
     with git_revisions.WORKING.folder() as folder:

@@ -237,6 +237,7 @@ def test_value_that_is_damaged_is_read_or_named(metrics, data, value):
         ('{"frangi": "high"}', "frangi: expected a number from 0 to 1, got 'high'"),
         ('{"frangi": NaN}', "frangi: expected a number from 0 to 1, got nan"),
         ('{"../frangi": 0.3}', "expected thresholds of .*, got one of '../frangi'"),
+        ('{"model": 0.3}', "expected thresholds of matched_filter, frangi, sato, got one of 'model'"),
     ],
 )
 def test_thresholds_of_filters_that_are_none_are_named(tmp_path, content, message):

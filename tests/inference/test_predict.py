@@ -275,7 +275,7 @@ def test_folder_with_invalid_images_is_resumed_after_a_kill(packed, run, tmp_pat
         (["--threshold", "1.5"], "expected a number between 0 and 1, got 1.5"),
         (["--field-angle", "4.5"], "expected 20 to 60 degrees, got 4.5"),
         (["--field-angle", "wide"], "expected 20 to 60 degrees, got wide"),
-        (["--threads", "0"], "expected a number of at least 1, got 0"),
+        (["--threads", "0"], "expected a number from 1 to 1024, got 0"),
     ],
 )
 def test_invalid_arguments_end_with_a_message(run, image, tmp_path, arguments, message):

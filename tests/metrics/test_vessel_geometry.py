@@ -117,13 +117,6 @@ def test_input_is_not_modified():
     assert np.array_equal(truth, random_map(1))
 
 
-@pytest.mark.parametrize("place", [(slice(3, 9), slice(2, 6)), (slice(2, 6), slice(3, 9))])
-def test_fov_diameter_is_the_larger_side(place):
-    fov = np.zeros((12, 12), bool)
-    fov[place] = True
-    assert vessel_geometry.fov_diameter(fov) == 6
-
-
 @pytest.mark.parametrize("wrong", [np.zeros((9, 9)), np.zeros((9, 8), bool), np.zeros((9, 9, 1), bool)])
 def test_other_types_and_shapes_are_rejected(wrong):
     with pytest.raises(ValueError, match=r"vessels: expected bool of shape \(9, 9\), got"):

@@ -100,5 +100,5 @@ def test_stage_names_the_truth_of_another_shape(tmp_path):
     write_subset(tmp_path / "train")
     samples.write_bool(tmp_path / "train" / "phantom" / "truth" / "02.png", np.zeros((110, 100), bool))
     sections = Patch(size=32, stride=16, min_fov=0.3, context=1), Preprocess(fov_diameter=90, clahe_clip_limit=0)
-    with pytest.raises(ValueError, match=r"truth/02.png: expected 100x110 like the image, got 110x100"):
+    with pytest.raises(ValueError, match=r"truth/02.png: expected 110x100 like the image, got 100x110"):
         stage.write_subset(tmp_path / "train", tmp_path / "out", 32, *sections)

@@ -174,6 +174,9 @@ def test_report_says_whether_errors_are_more_frequent_where_uncertainty_is_high(
         "above 0.1 on 10.0 % of the field of view; 40.0 % of these pixels are classified wrongly, 3.0 % of the others."
     )
     assert f"`drive`: uncertainty is {said}" in markdown_report.render_markdown(results())
+    low = uncertainty(pixels=[800, 100, 0], errors=[16, 11, 0])
+    text = markdown_report.render_markdown(results(uncertainty=low))
+    assert "above 0.1 on 0.0 % of the field of view; - of these pixels are classified wrongly, 3.0 % of" in text
     unknown = uncertainty(pixels=0, errors=0)
     assert "uncertainty is above" not in markdown_report.render_markdown(results(uncertainty=unknown))
 

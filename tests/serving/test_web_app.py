@@ -156,7 +156,9 @@ def test_request_of_the_own_origin_is_accepted(address, upload):
 @pytest.mark.parametrize("path", ["", "segment", "app.js"])
 def test_other_host_names_are_rejected(address, path):
     for host in ("example.org", "127.0.0.1.example.org"):
-        assert requests.get(f"{address}/{path}", headers={"Host": host}, timeout=60).status_code == 400
+        response = requests.get(f"{address}/{path}", headers={"Host": host}, timeout=60)
+        assert response.status_code == 400
+        assert web_app.HEADERS.items() <= response.headers.items()
 
 
 def test_page_loads_nothing_from_other_hosts_and_is_not_cached(address):

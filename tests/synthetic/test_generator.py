@@ -153,5 +153,5 @@ def test_larger_image_shows_the_same_eye(images):
 
 @pytest.mark.parametrize("size", [(95, 400), (400, 95), (0, 0), (-5, 300)])
 def test_too_small_a_size_is_rejected(size):
-    with pytest.raises(ValueError, match=rf"at least 96 pixels a side, got {size[0]}x{size[1]}"):
+    with pytest.raises(ValueError, match=rf"at least 96 pixels a side, got {size[1]}x{size[0]}"):
         generator.generate(SEED, 0, *size)
