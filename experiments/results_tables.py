@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from experiments.result_writer import RESULTS
 from src.common import atomic_io
 from src.common.markdown import number, table
 from src.evaluation import result_tables
 
 LIST = Path(__file__).with_name("experiments.yaml")
-RESULTS = Path(__file__).with_name("results")
 PUBLISHED = RESULTS / "published.csv"
 COMMITTED = Path("metrics")
 KEPT = COMMITTED / "experiments"
