@@ -163,6 +163,6 @@ def test_small_bright_mark_beside_the_disc_is_no_second_field():
 def test_official_fields_of_drive_are_matched(real_archives):
     for path in sorted((real_archives / "DRIVE").glob("*/images/*.tif")):
         official = path.parent.parent / "mask" / f"{path.stem}_mask.gif"
-        image = image_decoding.decode_image(archives.read_file(archives.StoredFile(path)), str(path))
+        image = image_decoding.decode(archives.read_file(archives.StoredFile(path)), str(path)).image
         field = image_decoding.decode_annotation(archives.read_file(archives.StoredFile(official)), str(official))
         assert overlap(fov_detection.detect(image), field) > 0.99, path
