@@ -73,9 +73,9 @@ def main() -> None:
             probability = samples.read_levels(out / f"{one.id}_probability.png")
             levels += probability_metrics.histogram(probability, one.truth, one.fov)
             wrong = samples.read_bool(out / f"{one.id}_vessels.png") != one.truth
-            spread = out / f"{one.id}_uncertainty.png"  # missing without test-time augmentation
-            of_pixels = samples.read_levels(spread) / np.iinfo(np.uint16).max if spread.exists() else None
-            uncertainty.add(dataset, of_pixels, wrong, one.fov)
+            file = out / f"{one.id}_uncertainty.png"  # missing without test-time augmentation
+            spread = samples.read_levels(file) / np.iinfo(np.uint16).max if file.exists() else None
+            uncertainty.add(dataset, spread, wrong, one.fov)
     scores = probability_metrics.scores_at(levels, OnnxModel(model).settings.threshold)
     best = probability_metrics.best_threshold(levels)
     values = {

@@ -177,9 +177,7 @@ def _describe(levels: np.ndarray | None) -> str:
 
 def _summary(part: Sequence[InspectedSample]) -> tuple:
     """Return the columns of a row from `images` on."""
-    sizes = sorted(
-        (height * width, image_geometry.format_size((height, width))) for height, width in (one.size for one in part)
-    )
+    sizes = sorted((height * width, f"{width}x{height}") for height, width in (one.size for one in part))
     fractions = ([one.vessel_fraction for one in part], [one.fov_fraction for one in part])
     return (
         len(part),

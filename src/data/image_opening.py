@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from src.common import image_geometry
 from src.data import bit_depth, dicom, tiff_pages
 from src.data.dicom import Acquisition
 
@@ -183,9 +182,7 @@ def _picture(channels: np.ndarray) -> Image.Image:
 
 def _check_pixel_count(height: int, width: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"{name}: expected at most {MAX_PIXELS} pixels, got {image_geometry.format_size((height, width))}"
-        )
+        raise ValueError(f"{name}: expected at most {MAX_PIXELS} pixels, got {width}x{height}")
 
 
 def convert(opened: Image.Image, name: str, mode: str) -> Image.Image:

@@ -84,6 +84,17 @@ def summary(files: InputFiles) -> str:
     return f", {files.other_kinds()} not read" if files.other else ""
 
 
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the network."""
+    parser.add_argument(
+        "--model",
+        type=user_path,
+        default=DEFAULT_MODEL,
+        metavar="FILE",
+        help="network, a file of `python -m src package` (default: models/compact.onnx of the project)",
+    )
+
+
 def add_field_angle_argument(parser: argparse.ArgumentParser) -> None:
     """Add the argument that tells the angle of view of the camera."""
     parser.add_argument(
@@ -101,13 +112,7 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "images", nargs="+", metavar="IMAGES", help="files, folders (with all below them) or quoted patterns"
     )
     parser.add_argument("--out", type=user_path, required=True, metavar="DIR", help="output folder")
-    parser.add_argument(
-        "--model",
-        type=user_path,
-        default=DEFAULT_MODEL,
-        metavar="FILE",
-        help="network, a file of `python -m src package` (default: models/compact.onnx of the project)",
-    )
+    add_model_argument(parser)
     parser.add_argument(
         "--tta",
         action=argparse.BooleanOptionalAction,

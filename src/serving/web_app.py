@@ -22,12 +22,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from src.common.command_line import command_parser, user_path
+from src.common.command_line import command_parser
 from src.common.probability_levels import to_levels
 from src.data import image_opening, input_validation
 from src.inference import image_quality
-from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
-from src.inference.predict import add_field_angle_argument
+from src.inference.onnx_model import OnnxModel
+from src.inference.predict import add_field_angle_argument, add_model_argument
 from src.reporting.image_layers import data_uri
 
 DESCRIPTION = """
@@ -64,13 +64,7 @@ HEADERS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load the network and serve the page; returns the exit code."""
     parser = command_parser("app", DESCRIPTION, EXIT_CODES, EXAMPLES)
-    parser.add_argument(
-        "--model",
-        type=user_path,
-        default=DEFAULT_MODEL,
-        metavar="FILE",
-        help="network, a file of `python -m src package` (default: models/compact.onnx of the project)",
-    )
+    add_model_argument(parser)
     add_field_angle_argument(parser)
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"port of {ADDRESS}; 0: any free one")
     given = parser.parse_args(arguments)

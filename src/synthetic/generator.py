@@ -11,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.common.image_geometry import format_size
 from src.synthetic import background, lesions, small_vessels, vascular_tree, vessel_rendering
 from src.synthetic.anatomy import FOV_RADIUS, Anatomy, Vessel, covered_area
 
@@ -57,7 +56,7 @@ def generate(seed: int, index: int, height: int, width: int) -> SyntheticImage:
         ValueError: height or width is below `MIN_SIDE`.
     """
     if min(height, width) < MIN_SIDE:
-        raise ValueError(f"phantom: expected at least {MIN_SIDE} pixels a side, got {format_size((height, width))}")
+        raise ValueError(f"phantom: expected at least {MIN_SIDE} pixels a side, got {width}x{height}")
     rng = np.random.default_rng([seed, index])
     scale = FOV_TO_SIDE * min(height, width) / (2 * FOV_RADIUS)
     anatomy = _random_anatomy(rng)
