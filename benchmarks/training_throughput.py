@@ -24,6 +24,7 @@ from src.params import Params, load_params
 from src.preprocessing.patch_storage import Patches
 from src.training import data_loader, trainer
 from stages.evaluate import make_predictor
+from stages.train import skeleton_recall_weights
 
 STEPS, BATCHES_READ = 20, 200
 MAX_SECONDS = 30  # after which no step starts: emulated bfloat16 takes minutes for 20
@@ -92,7 +93,7 @@ def pixels_trained_per_second(setting: Setting) -> float:
     network = setting.build(params)
     schedule = trainer.TrainingSchedule(1, STEPS, train.learning_rate, 0.0, False, train.clip_norm, train.monitor, None)
     loss = losses.weight_thin_vessels(losses.get(**params.loss.model_dump()), train.thin_vessel_weight)
-    loss = losses.add_skeleton_recall(loss, train.skeleton_recall_weight)
+    loss = losses.add_skeleton_recall(loss, max(skeleton_recall_weights(train)))
     trainer.compile_network(network, schedule, trainer.fov_weighted_loss(loss))
     throughput = Throughput()
     for steps in (2, STEPS):  # the first builds the graph

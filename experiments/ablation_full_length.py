@@ -3,7 +3,8 @@
 NAME is an experiment of experiments.yaml; DATA is a folder of images of one data set as stage download writes it
 (`data/raw/train` of a run with `data.validation_fraction: 0`). CHANGES are the parameters that a trial changes, as
 `loss.name=bce` or `loss.name=bce_tversky,loss.fn_weight=0.6`. The first trial is the baseline: it has the parameters of
-the experiment and of --baseline, as the other trials have but for their own changes.
+the experiment and of --baseline, as the other trials have but for their own changes. A trial trains one network,
+unless --baseline or the trial itself sets `train.ensemble_size`.
 
 Each trial is trained twice: on one half of the patients, tested on the other, and the other way round. So every image
 is predicted by a network that has not seen it. `threshold` is that of the highest F1 over all of them, pooled; it can
@@ -18,38 +19,31 @@ import argparse
 import re
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import yaml
 
 from experiments import short_training
 from experiments.ablation_training import split_halves
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.results_tables import load_experiments
 from experiments.short_training import TestResults
-from src.common import probability_levels
 from src.data import samples
-from src.inference import predict_dataset
 from src.metrics import probability_metrics
-from src.metrics.probability_metrics import Histogram
-from src.models import model_io, tensorflow_setup
+from src.models import architectures, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
-from src.params import Params, load_params
+from src.params import Params, Train, load_params
 from src.preprocessing import patch_storage, patches
 from src.training import checkpoint_store
 from src.training.epoch_log import EpochLog
 from src.training.trainer import TrainingData
 from stages import augment, patch
 from stages import train as train_stage
-from stages.evaluate import make_predictor
 
 BASELINE = "baseline"
-IGNORED = (  # parameters without effect
+FIXED = (  # parameters that a trial cannot change, or that have no effect
     *("data.", "phantom.", "baselines.", "plot.", "record."),
-    *("train.ensemble_size", "train.seed", "train.monitor", "train.patience", "train.cpu_threads"),
+    *("train.seed", "train.monitor", "train.patience", "train.cpu_threads"),
     *("evaluate.threshold", "evaluate.bootstrap_resamples", "evaluate.seed"),
 )
 SCORES = ("f1", "auc_pr", "cldice")
@@ -58,14 +52,6 @@ COLUMNS = (
     *("pooled_f1", "pooled_auc_roc", "pooled_auc_pr"),
     *(column for score in SCORES for column in (f"mean_{score}", *difference_columns(score))),
 )
-
-
-class Prediction(NamedTuple):
-    """An image predicted by a network that has not seen it: histogram of its FOV, levels (H, W), sample."""
-
-    histogram: Histogram
-    levels: np.ndarray
-    sample: samples.Sample
 
 
 def with_second_observer(data: Path, folder: Path) -> Path:
@@ -86,10 +72,9 @@ def with_second_observer(data: Path, folder: Path) -> Path:
     return folder
 
 
-def train(params: Params, seed: int, images: Path, work: Path) -> tuple[Path, float]:
-    """Train on the images of one half from a seed, unless `work` has the network; return its file and the minutes."""
-    section = params.train.model_copy(update={"seed": seed, "ensemble_size": 1})
-    file = work / f"{fingerprint(params.model_copy(update={'train': section}), images)}.h5"
+def train(params: Params, member: Train, images: Path, work: Path) -> tuple[Path, float]:
+    """Train one network on the images of one half, unless `work` has it; return its file and the minutes."""
+    file = work / f"{fingerprint(params.model_copy(update={'train': member}), images)}.h5"
     if file.exists():
         return file, short_training.read_minutes(file)
     with tempfile.TemporaryDirectory() as name:
@@ -98,13 +83,13 @@ def train(params: Params, seed: int, images: Path, work: Path) -> tuple[Path, fl
         patch.write_subset(images, folder / "patches", side, params.patch, params.preprocess)
         augment.main(folder / "patches", folder / "augmented", params.patch.size, params.augment)
         data = TrainingData(
-            patch_storage.read(folder / "augmented"), None, section.batch_size, seed, crop_size=section.crop_size
+            patch_storage.read(folder / "augmented"), None, member.batch_size, member.seed, crop_size=member.crop_size
         )
         log = EpochLog(folder / "training.csv")
         tf.keras.backend.clear_session()
-        tensorflow_setup.set_precision(section.mixed_precision)
+        tensorflow_setup.set_precision(member.mixed_precision)
         begin = time.perf_counter()
-        [network] = train_stage.train_members(data, log, params.model, params.loss, section, None)
+        [network] = train_stage.train_members(data, log, params.model, params.loss, member, None)
         minutes = (time.perf_counter() - begin) / 60
     short_training.save_network(network, minutes, file)
     return file, minutes
@@ -116,18 +101,8 @@ def fingerprint(params: Params, images: Path) -> str:
     kinds = ("images", "fov", "truth")
     files = [sample.path(kind).resolve() for sample in samples.find(images) for kind in kinds]
     weights = Path(params.model.encoder_weights or "")
-    inputs = [Path(__file__), *files, *([weights] if weights.is_file() else [])]
+    inputs = [*files, *([weights] if weights.is_file() else [])]
     return checkpoint_store.training_fingerprint(sections, inputs)
-
-
-def predict(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
-    """Predict the images of a subset."""
-    predictor = make_predictor(network, params.evaluate)
-    size = params.preprocess.fov_diameter, params.preprocess.clahe_clip_limit
-    for sample, prediction in predict_dataset.predict_subset(root, predictor, *size):
-        levels = probability_levels.to_levels(prediction.probability)
-        histogram = probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
-        yield Prediction(histogram, levels, sample)
 
 
 def run_trial(
@@ -136,11 +111,16 @@ def run_trial(
     """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
     columns, scores, minutes = [], [], 0.0
     for seed in seeds:
-        predictions: list[Prediction] = []
+        predictions: list[short_training.Prediction] = []
+        members = [
+            params.train.model_copy(update={"seed": number, "ensemble_size": 1, "skeleton_recall_weight": weight})
+            for number, weight in enumerate(train_stage.skeleton_recall_weights(params.train), seed)
+        ]
         for images, held_out in halves:
-            file, took = train(params, seed, images, work)
-            predictions += predict(model_io.load(file), held_out, params)
-            minutes += took / len(seeds)
+            files, times = zip(*(train(params, member, images, work) for member in members), strict=True)
+            network = architectures.ensemble_average(list(map(model_io.load, files)))
+            predictions += short_training.predict_images(network, held_out, params)
+            minutes += sum(times) / len(seeds)
         groups = np.array([one.sample.group for one in predictions])
         results = TestResults([one.histogram for one in predictions], groups)
         threshold = probability_metrics.best_threshold(results.pooled)
@@ -167,11 +147,11 @@ def read_changes(text: str) -> dict[str, object]:
     Raises:
         ValueError: it is no KEY=VALUE, or a parameter that has no effect here.
     """
-    pairs = [part.partition("=") for part in re.split(r",(?![^\[]*\])", text) if text != BASELINE]
-    for key, equals, _ in pairs:
-        if not equals or key.startswith(IGNORED):
-            raise ValueError(f"expected KEY=VALUE, but not of {', '.join(IGNORED)}, got {key!r}")
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    changes = short_training.read_changes(re.split(r",(?![^\[]*\])", text) if text != BASELINE else [])
+    for key in changes:
+        if key.startswith(FIXED):
+            raise ValueError(f"expected a change of a parameter, but not of {', '.join(FIXED)}, got {key!r}")
+    return changes
 
 
 def main() -> None:
@@ -192,9 +172,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("data/ablation_full_length"), help="folder of networks")
     parser.add_argument("--results", type=Path, default=RESULTS / "ablation_full_length.csv", help="CSV to write")
     arguments = parser.parse_args()
-    params = short_training.with_params(load_params(), load_experiments()[arguments.experiment].params)
+    of_experiment = load_experiments()[arguments.experiment].params
     try:
-        params = short_training.with_params(params, read_changes(arguments.baseline))
+        changes = of_experiment | {"train.ensemble_size": 1} | read_changes(arguments.baseline)
+        params = short_training.with_params(load_params(), changes)
         trials = {name: short_training.with_params(params, read_changes(name)) for name in arguments.trials}
     except ValueError as error:
         parser.error(str(error))
@@ -208,7 +189,8 @@ def main() -> None:
             data = with_second_observer(data, Path(folder) / "second_observer")
         halves = list(split_halves(data, Path(folder)))
         for name, changed in [(arguments.baseline, params), *trials.items()]:
-            seeds = range(changed.train.seed, changed.train.seed + arguments.seeds)
+            size, first = changed.train.ensemble_size, changed.train.seed
+            seeds = range(first, first + size * arguments.seeds, size)
             columns, means, groups = run_trial(changed, seeds, halves, arguments.work)
             base = base or means
             for score, values in means.items():

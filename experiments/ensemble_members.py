@@ -13,33 +13,26 @@ import numpy as np
 
 from experiments import short_training
 from experiments.result_writer import ResultWriter
-from src.common import probability_levels
-from src.data import samples
 from src.evaluation import evaluator
-from src.inference import predict_dataset
 from src.metrics import probability_metrics
 from src.models import model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, load_params
-from stages.evaluate import make_predictor
 
 SCORES = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 
 
 def score_member(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
     """Score one member on each test set at its threshold."""
-    evaluate, preprocess = params.evaluate, params.preprocess
-    predictor = make_predictor(member, evaluate)
-    size = preprocess.fov_diameter, preprocess.clahe_clip_limit
-    validation = predict_dataset.predict_subset(Path("data/raw/validation"), predictor, *size)
-    held_out = predict_dataset.pool_histograms(validation).values()
-    threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
+    evaluate = params.evaluate
+    held_out: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
+    for histogram, _, sample in short_training.predict_images(member, Path("data/raw/validation"), params):
+        held_out[sample.dataset] += histogram
+    threshold = evaluator.choose_threshold(held_out.values(), evaluate.threshold, evaluate.hysteresis_threshold)
     pooled: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
     cldice: defaultdict[str, list[float]] = defaultdict(list)
-    for sample, prediction in predict_dataset.predict_subset(Path("data/raw/test"), predictor, *size):
-        levels = probability_levels.to_levels(prediction.probability)
-        truth, fov = samples.truth(sample), samples.fov(sample)
-        pooled[sample.dataset] += probability_metrics.histogram(levels, truth, fov)
+    for histogram, levels, sample in short_training.predict_images(member, Path("data/raw/test"), params):
+        pooled[sample.dataset] += histogram
         cldice[sample.dataset].append(short_training.cldice(levels, threshold, sample, params))
     return {
         dataset: probability_metrics.scores_at(h, threshold) | {"cldice": float(np.nanmean(cldice[dataset]))}

@@ -2,11 +2,11 @@
 
 A small compact U-Net is trained on synthetic images from several seeds, which are equally good; every ordered pair goes
 through the gate. Then F1 of the later run is lowered by a known loss on every image, which the gate should detect.
+Pooled scores stay as they are.
 """
 
 import argparse
 import itertools
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -28,14 +28,6 @@ CHANGES: scratch_project.Changes = {
     "train": {"learning_rate": 3.0e-3, "batch_size": 2, "epochs": 6, "steps_per_epoch": 60},
     "baselines": {"filters": []},
 }
-
-
-def run_stages(stages: tuple[str, ...], folder: Path) -> None:
-    """Run stages in `folder` by their commands in dvc.yaml."""
-    for stage in stages:
-        command = scratch_project.commands()[stage]
-        environment = scratch_project.environment()
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
 
 def read_run(name: str, folder: Path, lock: pipeline_status.Lock) -> CommittedRun:
@@ -68,7 +60,8 @@ def train(seeds: range) -> list[CommittedRun]:
         (folder / "data" / "folder").mkdir(parents=True)
         for seed in tqdm(seeds, unit="seed"):
             scratch_project.write_params(folder, CHANGES, {"train": {"seed": seed}})
-            run_stages(STAGES_PER_SEED if runs else COMMON_STAGES + STAGES_PER_SEED, folder)
+            for stage in STAGES_PER_SEED if runs else COMMON_STAGES + STAGES_PER_SEED:
+                scratch_project.run_stage(stage, folder)
             runs.append(read_run(f"seed {seed}", folder, lock))
     return runs
 
@@ -81,10 +74,11 @@ def main() -> None:
     arguments = parser.parse_args()
     gate = load_regression_gate()
     pairs = list(itertools.permutations(train(range(1, arguments.seeds + 1)), 2))
-    writer = ResultWriter(arguments.results, ("f1_loss", "n_pairs", "n_failed", *gate.tolerances))
+    lowered = [score for score in gate.tolerances if not score.startswith("pooled_")]
+    writer = ResultWriter(arguments.results, ("f1_loss", "n_pairs", "n_failed", *lowered))
     for loss in LOSSES:
         failed = failed_scores(pairs, gate, loss)
-        by_score = {score: sum(score in scores for scores in failed) for score in gate.tolerances}
+        by_score = {score: sum(score in scores for scores in failed) for score in lowered}
         writer.add(f1_loss=loss, n_pairs=len(pairs), n_failed=sum(map(bool, failed)), **by_score)
 
 

@@ -322,8 +322,9 @@ def main() -> None:
 def fingerprint(arguments: argparse.Namespace, params: Params) -> str:
     """Hash what data and networks are made from."""
     options = {"params": params.model_dump(), "sets": sorted(arguments.sets), "steps": arguments.steps}
-    images = [*params.data.custom.values(), *([arguments.unlabelled] if arguments.unlabelled else [])]
-    return checkpoint_store.training_fingerprint(options, [Path(__file__), Path(WEIGHTS), *map(Path, images)])
+    folder = [params.data.folder.path] if "folder" in arguments.sets else []
+    images = [*folder, *params.data.custom.values(), *([arguments.unlabelled] if arguments.unlabelled else [])]
+    return checkpoint_store.training_fingerprint(options, [Path(WEIGHTS), *map(Path, images)])
 
 
 def order_of(names: Sequence[str]) -> list[str]:

@@ -8,20 +8,19 @@ ways. KEY=VALUE changes a parameter, such as model.architecture=residual_unet, w
 import argparse
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
 from tqdm import tqdm
 
+from experiments import short_training
 from experiments.result_writer import RESULTS, ResultWriter
 from robustness import scratch_project
 from src.evaluation import result_tables
 from src.metrics.metric_definitions import SCORES
+from src.params import Params, load_params
 
 
 class Environment(NamedTuple):
@@ -46,17 +45,6 @@ MODEL = "data/model/model.h5"
 COLUMNS = ("score", "n_trainings", "range", "range_one_network", *ENVIRONMENTS)
 
 
-def run(stage: str, root: Path, variables: dict[str, str]) -> None:
-    """Run a stage in `root`; where it fails, end the program with its last output."""
-    environment = scratch_project.environment(**variables)
-    command = scratch_project.commands()[stage]
-    done = subprocess.run(
-        command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-    )
-    if done.returncode:
-        sys.exit(done.stderr.decode(errors="replace")[-2000:])
-
-
 def read_scores(root: Path) -> dict[str, float]:
     """Read the model's scores of the first test set in the FOV, pooled where that is possible, else means."""
     summary = result_tables.read(root / "metrics/summary.csv")
@@ -65,9 +53,7 @@ def read_scores(root: Path) -> dict[str, float]:
     return scores["pooled"].fillna(scores["mean"]).dropna().reindex(list(SCORES)).dropna().to_dict()
 
 
-def measure(
-    changes: list[dict[str, dict[str, Any]]],
-) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+def measure(params: Params) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
     """Return the scores of a training in each environment, and those of one network scored in each."""
     trained, scored = {}, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -76,23 +62,16 @@ def measure(
             (root / place).parent.mkdir(parents=True, exist_ok=True)
             os.symlink(Path(place).resolve(strict=True), root / place)
         for name, (threads, variables) in tqdm(ENVIRONMENTS.items(), unit="environment"):
-            scratch_project.write_params(root, *changes, {"train": {"cpu_threads": threads}})
-            run("train", root, variables)
-            run("evaluate", root, variables)
+            scratch_project.write_params(root, params.model_dump(mode="json"), {"train": {"cpu_threads": threads}})
+            scratch_project.run_stage("train", root, **variables)
+            scratch_project.run_stage("evaluate", root, **variables)
             trained[name] = read_scores(root)
             if name == REFERENCE:
                 shutil.copy(root / MODEL, kept)
             shutil.copy(kept, root / MODEL)
-            run("evaluate", root, variables)
+            scratch_project.run_stage("evaluate", root, **variables)
             scored[name] = read_scores(root)
     return trained, scored
-
-
-def parse_change(text: str) -> dict[str, dict[str, Any]]:
-    """Parse `section.key=value`."""
-    key, _, value = text.partition("=")
-    section, _, name = key.partition(".")
-    return {section: {name: yaml.safe_load(value)}}
 
 
 def spread(values: Iterable[float]) -> float:
@@ -106,10 +85,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.numerical_variability", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", type=parse_change, help="a changed parameter")
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="a changed parameter")
     parser.add_argument("--results", type=Path, default=RESULTS / "numerical_variability.csv", help="CSV to write")
     arguments = parser.parse_args()
-    trained, scored = measure(arguments.changes)
+    try:
+        params = short_training.with_params(load_params(), short_training.read_changes(arguments.changes))
+    except ValueError as error:
+        parser.error(str(error))
+    trained, scored = measure(params)
     writer = ResultWriter(arguments.results, COLUMNS)
     for name in trained[REFERENCE]:
         values = {environment: scores[name] for environment, scores in trained.items()}

@@ -6,11 +6,12 @@ Intervals of differences are over images, for the networks that were trained: an
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 from tqdm import tqdm
 
 from src.common import atomic_io, probability_levels
@@ -21,10 +22,11 @@ from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import bootstrap, probability_metrics, structural_metrics, vessel_geometry
 from src.models import architectures, losses, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
-from src.params import Params
+from src.params import Params, checked
 from src.preprocessing import patch_storage, patches
 from src.training import data_loader, trainer
 from stages import augment, patch
+from stages.evaluate import make_predictor
 
 BATCH_SIZE, SEED, RESAMPLES = 8, 1, 5000
 LEARNING_RATE = 4e-3  # peak, from random weights
@@ -66,6 +68,40 @@ class TestResults(NamedTuple):
         return np.array([probability_metrics.auc_pr(histogram) for histogram in self.histograms])
 
 
+class Prediction(NamedTuple):
+    """An image predicted by a network that has not seen it: histogram of its FOV, levels (H, W), sample."""
+
+    histogram: probability_metrics.Histogram
+    levels: np.ndarray
+    sample: Sample
+
+
+def predict_images(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
+    """Predict the images of a subset as stage evaluate does."""
+    predictor = make_predictor(network, params.evaluate)
+    size = params.preprocess.fov_diameter, params.preprocess.clahe_clip_limit
+    for sample, prediction in predict_dataset.predict_subset(root, predictor, *size):
+        levels = probability_levels.to_levels(prediction.probability)
+        histogram = probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
+        yield Prediction(histogram, levels, sample)
+
+
+def read_changes(texts: Iterable[str]) -> dict[str, object]:
+    """Read changes of parameters, each as KEY=VALUE with a value in YAML.
+
+    >>> read_changes(["loss.name=bce", "evaluate.tta_scales=[1.0,1.5]"])
+    {'loss.name': 'bce', 'evaluate.tta_scales': [1.0, 1.5]}
+
+    Raises:
+        ValueError: one is no KEY=VALUE.
+    """
+    pairs = {text: text.partition("=") for text in texts}
+    for text, (key, equals, _) in pairs.items():
+        if not key or not equals:
+            raise ValueError(f"expected KEY=VALUE, got {text!r}")
+    return {key: yaml.safe_load(value) for key, _, value in pairs.values()}
+
+
 def with_params(params: Params, changes: Mapping[str, object]) -> Params:
     """Return checked parameters with some changed, by dotted keys; a leading + marks a new key, as for DVC."""
     values = params.model_dump()
@@ -77,7 +113,7 @@ def with_params(params: Params, changes: Mapping[str, object]) -> Params:
                 raise ValueError(f"{key}: expected a parameter of params.yaml, got another key")
             section = section[part]
         section[name] = value
-    return Params.model_validate(values)
+    return checked(Params, values, Path("params.yaml"))
 
 
 def find_real_images(folder: Path) -> list[samples.Sample]:

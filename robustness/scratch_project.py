@@ -53,6 +53,20 @@ def commands() -> dict[str, list[str]]:
     return {name: [sys.executable, *shlex.split(stage["cmd"])[1:]] for name, stage in stages.items() if "cmd" in stage}
 
 
+def run_stage(stage: str, folder: Path, **variables: str) -> None:
+    """Run a stage in `folder`; where it fails, end the program with its last output."""
+    done = subprocess.run(
+        commands()[stage],
+        cwd=folder,
+        env=environment(**variables),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.stderr.decode(errors="replace")[-2000:])
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return the variables of a process that runs a stage in another folder."""
     return os.environ | {"PYTHONPATH": str(Path.cwd()), "TRACKING_LIVE": "false"} | more

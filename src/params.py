@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 PUBLIC_SETS = ("drive", "chase_db1", "stare", "hrf", "rbv", "dr_hagis", "les_av", "fives")
@@ -38,6 +47,19 @@ Count = Annotated[Int, Field(ge=1, le=1_000_000)]  # beyond, memory ends before 
 Side = Annotated[Int, Field(ge=16, le=4096)]  # pixels
 SEED_LIMIT = 2**32  # of NumPy
 Seed = Annotated[Int, Field(ge=0, lt=SEED_LIMIT)]
+
+
+Weight = Annotated[NotNegative, Field(le=100)]
+_WEIGHTS = TypeAdapter(tuple[Weight, ...])
+
+
+def _one_message(value: object) -> object:
+    """A weight or a list of them, unchanged; pydantic would have a message for each of the two kinds."""
+    try:
+        _WEIGHTS.validate_python(value if isinstance(value, list | tuple) else [value])
+    except ValidationError:
+        raise ValueError("expected a number from 0 to 100, or a list of such numbers") from None
+    return value
 
 
 class Fold(NamedTuple):
@@ -226,8 +248,8 @@ class Train(Section):
     batch_size: Annotated[Count, Field(le=4096)]
     crop_size: Annotated[Side, Field(ge=32, multiple_of=32)] | None
     clip_norm: Positive | None
-    thin_vessel_weight: Annotated[NotNegative, Field(le=100)]
-    skeleton_recall_weight: Annotated[NotNegative, Field(le=100)]
+    thin_vessel_weight: Weight
+    skeleton_recall_weight: Annotated[Weight | tuple[Weight, ...], BeforeValidator(_one_message)]
     patience: Count | None
     monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool
@@ -240,6 +262,14 @@ class Train(Section):
         if self.seed > SEED_LIMIT - self.ensemble_size:
             largest = f"{SEED_LIMIT - self.ensemble_size} with an ensemble of {self.ensemble_size}"
             raise ValueError(f"seed: expected at most {largest}, got {self.seed}")
+        return self
+
+    @model_validator(mode="after")
+    def _weight_of_each_member(self) -> "Train":
+        weight, size = self.skeleton_recall_weight, self.ensemble_size
+        if isinstance(weight, tuple) and len(weight) != size:
+            expected = f"expected a number, or {size} in a list (train.ensemble_size)"
+            raise ValueError(f"skeleton_recall_weight: {expected}, got {len(weight)}")
         return self
 
 
@@ -431,17 +461,17 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     values = _read(path)
     if isinstance(values, dict):
         values = {name: section for name, section in values.items() if name not in UNTRACKED}
-    return _checked(Params, values, path)
+    return checked(Params, values, path)
 
 
 def load_regression_gate(path: Path = Path("params.yaml")) -> RegressionGate:
     """The section `regression_gate` of the params file at `path`, checked; errors as in `load_params`."""
-    return _checked(Gate, _read(path), path).regression_gate
+    return checked(Gate, _read(path), path).regression_gate
 
 
 def load_checkpoints(path: Path = Path("params.yaml")) -> Checkpoints:
     """The section `checkpoints` of the params file at `path`, checked; errors as in `load_params`."""
-    return _checked(Upkeep, _read(path), path).checkpoints
+    return checked(Upkeep, _read(path), path).checkpoints
 
 
 def _read(path: Path) -> object:
@@ -451,7 +481,8 @@ def _read(path: Path) -> object:
         raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
 
 
-def _checked(model: type[Checked], values: object, path: Path) -> Checked:
+def checked(model: type[Checked], values: object, path: Path) -> Checked:
+    """The values of the params file at `path` as `model`; errors as in `load_params`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

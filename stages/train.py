@@ -98,7 +98,7 @@ def train_members(
     train: Train,
     training_state: TrainingState | None,
 ) -> list[tf.keras.Model]:
-    """Train the members of the ensemble, one seed each."""
+    """Train the members of the ensemble, each from a seed of its own."""
     schedule = trainer.TrainingSchedule(
         epochs=train.epochs,
         steps_per_epoch=train.steps_per_epoch or -(-len(data.train.images) // train.batch_size),
@@ -110,14 +110,20 @@ def train_members(
         patience=train.patience,
     )
     weighted_loss = losses.weight_thin_vessels(losses.get(**loss.model_dump()), train.thin_vessel_weight)
-    full_loss = losses.add_skeleton_recall(weighted_loss, train.skeleton_recall_weight)
     members = []
-    for seed in range(train.seed, train.seed + train.ensemble_size):
+    for seed, skeleton_recall_weight in enumerate(skeleton_recall_weights(train), train.seed):
         tensorflow_setup.set_seed(seed)
         network = architectures.build(**model.model_dump(), size=train.crop_size or data.train.images.shape[1])
+        full_loss = losses.add_skeleton_recall(weighted_loss, skeleton_recall_weight)
         trainer.fit(network, full_loss, schedule, data._replace(seed=seed), log, training_state)
         members.append(architectures.inference_head(network))
     return members
+
+
+def skeleton_recall_weights(train: Train) -> tuple[float, ...]:
+    """Return the weight of skeleton recall of each member of the ensemble."""
+    given = train.skeleton_recall_weight
+    return given if isinstance(given, tuple) else (given,) * train.ensemble_size
 
 
 def save_best_network(error: DivergenceError, training_state: TrainingState | None) -> str:

@@ -7,7 +7,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.params import RENAMED, UNTRACKED, Params, RegressionGate, load_checkpoints, load_params, load_regression_gate
+from src.params import (
+    RENAMED,
+    UNTRACKED,
+    Params,
+    RegressionGate,
+    Train,
+    load_checkpoints,
+    load_params,
+    load_regression_gate,
+)
 
 COMMITTED = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -127,6 +136,29 @@ def test_every_member_needs_a_seed(tmp_path):
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(ValueError, match=r"yaml: train\.seed: expected at most 4294967293 with an ensemble of 3, got"):
         load_params(path)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, "5e-1", 100, [0.5], ["5e-1"]])
+def test_weight_of_skeleton_recall_is_a_number_or_a_list_and_stays_one(tmp_path, value):
+    train = load_params(written(tmp_path, "train.skeleton_recall_weight", value)).train
+    assert isinstance(train.skeleton_recall_weight, tuple) == isinstance(value, list)
+    assert Train.model_validate(train.model_dump(mode="json")) == train
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([0.0, 0.5], r"expected a number, or 1 in a list \(train\.ensemble_size\), got 2"),
+        ([], r"expected a number.*, got 0"),
+        *(
+            (value, "expected a number from 0 to 100, or a list of such")
+            for value in (-1, [-1.0], 101, True, "a", None)
+        ),
+    ],
+)
+def test_weights_of_skeleton_recall_that_no_member_can_have_are_rejected(tmp_path, value, said):
+    with pytest.raises(ValueError, match=rf"yaml: train\.skeleton_recall_weight: {said}[^;]*$"):
+        load_params(written(tmp_path, "train.skeleton_recall_weight", value))
 
 
 def test_threshold_must_be_given_where_nothing_is_held_out(tmp_path):

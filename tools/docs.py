@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Union, get_args, get_origin
 from unittest import mock
 
 import annotated_types
@@ -103,6 +103,7 @@ def _type(field: FieldInfo) -> str:
         kind = "one of " + literal[0].replace("'", "`") if "list" not in text else "list of names"
     elif re.search(r"\b(list|tuple|dict)\b", text):
         kind = next(words for start, words in CONTAINERS.items() if start in text)
+        kind = f"number, or {kind}" if get_origin(field.annotation) is Union else kind
     return " ".join([kind, *limits, *(["or null"] if type(None) in get_args(field.annotation) else [])])
 
 
@@ -189,8 +190,9 @@ def readme() -> str:
         for table in (drive, chase_db1):
             row = table.get(title, results_tables.Row(title))
             cells += [row.f1, row.auc_pr, row.cldice.split(" ")[0]]
-        rows.append((shown, drive.get(title, results_tables.Row(title)).training_time, *cells))
-    head = ["", "training", "DRIVE F1", "AUC-PR", "clDice", "CHASE_DB1 F1", "AUC-PR", "clDice"]
+        name = f"{shown} (`{wanted}`)" if wanted in titles.values() else shown
+        rows.append((name, drive.get(title, results_tables.Row(title)).training_time, *cells))
+    head = ["run", "training", "DRIVE F1", "AUC-PR", "clDice", "CHASE_DB1 F1", "AUC-PR", "clDice"]
     return f"{before}{BEGIN}\n{markdown.table(head, rows)}\n{END}{after_table}"
 
 
@@ -288,9 +290,9 @@ notebook](notebook-comparison.md), [tried and dropped](tried-and-dropped.md).
 README = Path("README.md")
 BEGIN, END = "<!-- results: python -m tools.docs -->", "<!-- end of results -->"
 README_ROWS = {  # keys of experiments, or titles of other rows
-    "random_crops_scaled": "three compact U-Nets, crops scaled by up to 1.5, three scales, synthetic pretraining",
-    "random_crops_1800_steps": "three compact U-Nets, random crops, one scale, synthetic pretraining",
-    "w_net_ensemble": "W-Net, 3-member ensemble, pretrained on synthetic images",
+    "random_crops_scaled": "three compact U-Nets, scaled random crops, three scales, pretrained on synthetic images",
+    "random_crops_1800_steps": "three compact U-Nets, random crops, one scale, pretrained on synthetic images",
+    "w_net_ensemble": "three W-Nets, one scale, pretrained on synthetic images",
     "any_camera": "the shipped network: one compact U-Net for four data sets",
     "synthetic_only": "compact U-Net, synthetic images alone",
     "second observer": "second observer",

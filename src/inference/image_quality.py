@@ -22,8 +22,8 @@ FLAGS = {  # and what they mean; the last two are of `input_validation`
     "fov_not_found": "no border is found: the whole image is taken for the field of view",
     "implausible_map": "hardly any vessel is found",
     "out_of_distribution": "colour or contrast outside the range of the training images of DRIVE and CHASE_DB1",
-    "several_images": "the file holds several images of full size: the first is predicted",
-    "several_fields_of_view": "such as both eyes side by side: the largest is predicted",
+    "several_images": "the file holds several images of full size; the first is predicted",
+    "several_fields_of_view": "the image shows several fields of view; the largest is predicted, cut the others out",
 }
 EDGE_WIDTH = 10  # pixels of a 540-pixel FOV at its edge that sharpness leaves out
 

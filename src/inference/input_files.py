@@ -24,18 +24,18 @@ class InputFiles(NamedTuple):
     Attributes:
         images: resolved paths, each once, sorted.
         other: the other files in folders.
-        hidden: number of hidden files and folders, and of leftovers of systems, which are not looked into.
+        hidden: hidden files and folders, and leftovers of systems, which are not looked into.
     """
 
     images: list[Path]
     other: Sequence[Path] = ()
-    hidden: int = 0
+    hidden: Sequence[Path] = ()
 
     def messages(self) -> list[str]:
         """Say what was not read; nothing for most folders."""
         named = ", ".join([*map(str, self.other[:NAMED]), *(["..."] if len(self.other) > NAMED else [])])
         other = [f"not read: {self.other_kinds()}: {named}"] if self.other else []
-        hidden = [f"{self.hidden} hidden or system files and folders are left out"] if self.hidden else []
+        hidden = [f"{len(self.hidden)} hidden or system files and folders are left out"] if self.hidden else []
         return other + hidden
 
     def other_kinds(self) -> str:
@@ -59,7 +59,7 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
     """
     found: set[Path] = set()
     other: set[Path] = set()
-    hidden = 0
+    hidden: set[Path] = set()
     outputs = _resolve(out)
     for each in inputs:
         paths = _match(each)
@@ -79,10 +79,10 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
             raise ValueError(f"{each}: expected images outside the output folder, {out}")
         found |= files
         other |= others
-        hidden += sum(listing.hidden for listing in listings)
+        hidden |= {path for listing in listings for path in listing.hidden}
     if not found:
         raise ValueError(f"{out}: expected images outside the output folder")
-    return InputFiles(sorted(found), sorted(other), hidden)
+    return InputFiles(sorted(found), sorted(path for path in other if _resolve(path) not in found), sorted(hidden))
 
 
 def _match(given: str) -> list[Path]:
@@ -106,13 +106,13 @@ def _list(path: Path, outputs: Path) -> InputFiles:
         return InputFiles([path])
     images: list[Path] = []
     other: list[Path] = []
-    hidden = 0
+    hidden: list[Path] = []
     entered = {os.path.realpath(path)}
     for folder, subfolders, names in os.walk(path, onerror=_raise, followlinks=True):
         files = [Path(folder) / name for name in names if not is_leftover(name)]
         images += filter(_is_image, files)
         if not _resolve(Path(folder)).is_relative_to(outputs):  # what is written there is not said to be left out
-            hidden += sum(map(is_leftover, (*names, *subfolders)))
+            hidden += [Path(folder, name) for name in (*names, *subfolders) if is_leftover(name)]
             other += itertools.filterfalse(_is_image, files)
         new = {name: os.path.realpath(Path(folder) / name) for name in sorted(subfolders) if not is_leftover(name)}
         subfolders[:] = [name for name, real in new.items() if real not in entered]

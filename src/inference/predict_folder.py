@@ -15,14 +15,12 @@ from src.common.csv_journal import Journal
 from src.data import image_opening
 from src.inference import image_predictor, input_files
 from src.inference.image_predictor import ImageJob, ImagePredictor, Row
+from src.inference.image_quality import FLAGS
 from src.inference.onnx_model import OnnxModel
 
 TABLE, LOCK = "predictions.csv", ".lock"
 EARLIER_TABLE = "photographs.csv"  # of earlier versions
-PARTS = {
-    "several_images": "the file holds several images of full size; the first is predicted",
-    "several_fields_of_view": "the image shows several fields of view; the largest is predicted, cut the others out",
-}  # the flags of images of which only a part is predicted
+PARTIAL = ("several_images", "several_fields_of_view")  # the flags of images of which only a part is predicted
 TRIES = 2  # after which an image that ended its process each time is rejected
 
 
@@ -168,7 +166,7 @@ def _predict_content(
             journal.add(started | {"reason": str(tries)})
         raise
     flags = row["quality"].split()
-    return Outcome(predicted=1, warnings=tuple(f"{job.file}: {PARTS[flag]}" for flag in PARTS if flag in flags))
+    return Outcome(predicted=1, warnings=tuple(f"{job.file}: {FLAGS[flag]}" for flag in PARTIAL if flag in flags))
 
 
 def _count_tries(started: Row, earlier: Row | None) -> int:

@@ -49,7 +49,7 @@ SCORES = {
     ),
     "loss": Score(
         "loss",
-        "the loss of training, `loss.name`, over all pixels of the region",
+        "`loss.name` alone, without the weights in section `train`, over all pixels of the region",
         lower_is_better=True,
         limits=UNBOUNDED,
     ),

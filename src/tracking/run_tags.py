@@ -24,8 +24,15 @@ Lock = dict[str, Any]  # content of dvc.lock
 
 
 def read_lock(path: Path) -> Lock:
-    """Read a dvc.lock; empty where there is none, as after stages run by hand."""
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    """Read a dvc.lock; empty where there is none, as after stages run by hand.
+
+    Raises:
+        ValueError: it is no YAML, as with the marks of a conflict.
+    """
+    try:
+        return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
 
 
 def output_hashes(lock: Lock) -> dict[str, str]:

@@ -129,7 +129,7 @@ def checkpoint_key(fingerprint: str, devices: Sequence[object]) -> str:
 def imported_code() -> dict[str, Path]:
     """List the file of each module of the project that this process has imported, by the module's name."""
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    ours = [spec for spec in specs if spec is not None and spec.name.split(".")[0] in ("src", "stages")]
+    ours = [spec for spec in specs if spec is not None and spec.name.split(".")[0] in ("src", "stages", "experiments")]
     return {spec.name: Path(spec.origin) for spec in ours if spec.origin}
 
 

@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import ablation_full_length
+from experiments import ablation_full_length, short_training
+from experiments.ablation_training import split_halves
 from experiments.results_tables import Experiment
 from experiments.short_training import with_params
 from src.data import samples
@@ -12,6 +13,14 @@ from src.models.tensorflow_setup import tf
 from src.params import load_params
 
 pytestmark = pytest.mark.usefixtures("no_workers")
+
+TINY = {
+    "patch.size": 96,
+    "augment.n_per_patch": 1,
+    "augment.elastic_sigma": 0.0,
+    "preprocess.fov_diameter": 96,
+    "loss.name": "dice",
+}
 
 
 @pytest.fixture
@@ -36,9 +45,9 @@ def test_changes_are_read_as_in_params():
     assert ablation_full_length.read_changes(ablation_full_length.BASELINE) == {}
 
 
-@pytest.mark.parametrize("text", ["loss.name", "data.seed=2", "train.ensemble_size=3", "evaluate.threshold=0.4"])
+@pytest.mark.parametrize("text", ["loss.name", "data.seed=2", "train.seed=3", "evaluate.threshold=0.4"])
 def test_changes_without_effect_are_rejected(text):
-    with pytest.raises(ValueError, match=f"expected KEY=VALUE.*got '{text.partition('=')[0]}'"):
+    with pytest.raises(ValueError, match=f"expected .*, got '{text.partition('=')[0]}'"):
         ablation_full_length.read_changes(text)
 
 
@@ -83,6 +92,24 @@ def darkness(loss: str) -> tf.keras.Model:
     return tf.keras.Model(image, tf.keras.layers.Conv2D(1, 1, weights=weights)(image))
 
 
+def test_each_member_of_an_ensemble_is_trained_with_its_weight_and_their_mean_is_tested(data, tmp_path, monkeypatch):
+    trained_on = []
+
+    def train_members(data, log, model, loss, train, state):
+        trained_on.append((train.seed, train.skeleton_recall_weight))
+        return [darkness("bce" if train.skeleton_recall_weight else "dice")]
+
+    monkeypatch.setattr(ablation_full_length.train_stage, "train_members", train_members)
+    ensemble = {"train.ensemble_size": 2, "train.skeleton_recall_weight": [0.0, 0.5]}
+    halves = list(split_halves(data, tmp_path))
+    columns, means, _ = ablation_full_length.run_trial(
+        with_params(load_params(), TINY | ensemble), range(1, 2), halves, tmp_path
+    )
+    assert trained_on == [(1, 0.0), (2, 0.5)] * 2
+    assert 0.4 < columns["threshold"] < 0.65  # bars have .76 and .5, the rest .37 and .5
+    assert means["f1"].mean() == 1
+
+
 def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_path, monkeypatch):
     trained_on, tested_on = [], []
 
@@ -94,18 +121,17 @@ def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_pat
         halves.append({sample.id for sample in samples.find(root)})
         original_write_subset(root, *arguments)
 
-    def predict(network, root, params):
+    def predict_images(network, root, params):
         tested_on.append({sample.id for sample in samples.find(root)})
         return original_predict(network, root, params)
 
     halves: list[set[str]] = []
-    original_write_subset, original_predict = ablation_full_length.patch.write_subset, ablation_full_length.predict
+    original_write_subset, original_predict = ablation_full_length.patch.write_subset, short_training.predict_images
     monkeypatch.setattr(ablation_full_length.patch, "write_subset", write_subset)
-    monkeypatch.setattr(ablation_full_length, "predict", predict)
+    monkeypatch.setattr(short_training, "predict_images", predict_images)
     monkeypatch.setattr(ablation_full_length.train_stage, "train_members", train_members)
     monkeypatch.setattr(ablation_full_length.tensorflow_setup, "configure", lambda *_: None)  # once a process
-    changes = {"patch.size": 96, "augment.n_per_patch": 1, "preprocess.fov_diameter": 96, "loss.name": "dice"}
-    experiments = {"tiny": Experiment("a network", changes | {"augment.elastic_sigma": 0.0})}
+    experiments = {"tiny": Experiment("a network", TINY)}
     monkeypatch.setattr(ablation_full_length, "load_experiments", lambda: experiments)
     results = tmp_path / "results.csv"
     trials = ["loss.name=bce", "evaluate.tta_scales=[1.5]"]

@@ -1,3 +1,4 @@
+import argparse
 import csv
 import re
 import sys
@@ -173,6 +174,14 @@ def test_parents_go_first_synthetic_images_are_added_and_a_run_goes_on_where_it_
     monkeypatch.setattr(experiment, "WEIGHTS", "models/README.md")
     with pytest.raises(TypeError):  # made from something else
         program(*options)
+
+
+def test_other_images_in_the_folder_are_other_networks(params, tmp_path):
+    params = with_params(params, {"data.folder.path": str(tmp_path)})
+    names = argparse.Namespace(sets=["drive", "hrf", "folder"], steps=1, unlabelled=None)
+    before = experiment.fingerprint(names, params)
+    (tmp_path / "a.png").write_bytes(b"another image")
+    assert experiment.fingerprint(names, params) != before
 
 
 def test_parent_goes_first():

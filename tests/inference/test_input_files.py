@@ -123,6 +123,18 @@ def files_of_all_kinds(root) -> str:
     return str(root / "mixed")
 
 
+def test_file_that_is_named_and_in_a_folder_is_counted_once(root):
+    folder = root / "twice"
+    (folder / "below").mkdir(parents=True)
+    for name in ("scan.raw", "below/.hidden", "below/notes.txt", "below/a.png"):
+        (folder / name).write_bytes(b"")
+    files = input_files.find_images([str(folder), str(folder / "scan.raw")], root / "out")
+    assert [path.name for path in files.images] == ["a.png", "scan.raw"]
+    assert [path.name for path in files.other] == ["notes.txt"]
+    overlapping = input_files.find_images([str(folder), str(folder / "below")], root / "out")
+    assert len(overlapping.hidden) == 1
+
+
 def test_images_are_told_by_suffix_or_content_and_others_are_counted_by_kind(root):
     folder = files_of_all_kinds(root)
     files = input_files.find_images([folder], root / "out")
@@ -130,7 +142,7 @@ def test_images_are_told_by_suffix_or_content_and_others_are_counted_by_kind(roo
     named = {"a.jpg", "b.jfif", "c.jpe", "d.webp", "e.jp2", "f.dcm", "g.ppm.gz", "h.JPEG"}
     assert names == named | {"scan", "1.2.840.113619", "IM0001"}
     assert [path.name for path in files.other] == ["a.nef", "b.PDF", "b.pdf", "c.7", "notes"]
-    assert files.hidden == 6
+    assert len(files.hidden) == 6
     assert files.other_kinds().startswith("5 other files (2 .pdf, 1 ")
     assert files.messages() == [
         f"not read: {files.other_kinds()}: {folder}/a.nef, {folder}/b.PDF, {folder}/b.pdf, ...",

@@ -25,7 +25,7 @@ MULTI_SCALE = {"evaluate": {"tta_scales": [1.0, 0.5]}}
 NO_VALIDATION = {
     "data": {"validation_fraction": 0.0},
     "model": {"architecture": "residual_w_net"},
-    "train": {"ensemble_size": 2},
+    "train": {"ensemble_size": 2, "skeleton_recall_weight": [0.0, 0.5]},
     "evaluate": {"threshold": 0.4},
     "baselines": {"filters": []},
 }

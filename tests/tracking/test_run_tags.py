@@ -23,6 +23,14 @@ def test_results_of_another_processor_are_explained_and_those_of_other_params_ar
     assert run_tags.describe_changed_results(project, project / "metrics") is None
 
 
+def test_lock_with_marks_of_a_conflict_is_an_error_that_names_it(tmp_path):
+    lock = tmp_path / "dvc.lock"
+    assert run_tags.read_lock(lock) == {}
+    lock.write_text("schema: '2.0'\n<<<<<<< HEAD\nstages:\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"dvc\.lock: expected YAML, got "):
+        run_tags.read_lock(lock)
+
+
 def test_fingerprint_identifies_the_state(tmp_path):
     table = tmp_path / "scores.json"
     table.write_text("{}")

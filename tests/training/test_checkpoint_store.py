@@ -181,4 +181,4 @@ def test_key_depends_on_fingerprint_devices_processor_and_settings(monkeypatch):
 def test_imported_code_is_of_this_project_alone():
     code = checkpoint_store.imported_code()
     assert code["src.training.checkpoint_store"] == Path(checkpoint_store.__file__)
-    assert all(name.split(".")[0] in ("src", "stages") for name in code)
+    assert all(name.split(".")[0] in ("src", "stages", "experiments") for name in code)
