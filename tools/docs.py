@@ -273,8 +273,8 @@ A table for each test set, one row a run, with the run's key in `experiments/exp
 field of view, at a threshold that no test image chose. F1, AUC and MCC are pooled over pixels; "mean" and clDice are
 over images, with their 95 % intervals (bootstrap over patients). With few patients intervals say little: the eight
 test images of CHASE_DB1's split 20/8 are of four. See the [evaluation
-protocol](../explanation/evaluation-protocol.md). Some settings were chosen while scores on DRIVE's test images were
-known, so these may be optimistic: [what was chosen on what](choices.md).
+protocol](../explanation/evaluation-protocol.md). Some settings were chosen while scores on these test images were
+known, so they may be optimistic: [what was chosen on what](choices.md).
 
 Training times of rows that are pretrained on synthetic images leave out the 11.8 minutes of `synthetic_only`, whose
 weights are in `models/`. Of the published rows, *little W-Net, trained on DRIVE* was [scored here, the others are
@@ -291,6 +291,7 @@ README = Path("README.md")
 BEGIN, END = "<!-- results: python -m tools.docs -->", "<!-- end of results -->"
 README_ROWS = {  # keys of experiments, or titles of other rows
     "random_crops_scaled": "three compact U-Nets, scaled random crops, three scales, pretrained on synthetic images",
+    "random_crops_scaled_mixed_losses": "two of this kind, one trained with skeleton recall",
     "random_crops_1800_steps": "three compact U-Nets, random crops, one scale, pretrained on synthetic images",
     "w_net_ensemble": "three W-Nets, one scale, pretrained on synthetic images",
     "any_camera": "the shipped network: one compact U-Net for four data sets",
