@@ -145,7 +145,7 @@ def read_changes(text: str) -> dict[str, object]:
     {'loss.name': 'bce', 'evaluate.tta_scales': [1.0, 1.5]}
 
     Raises:
-        ValueError: it is no KEY=VALUE, or a parameter that has no effect here.
+        ValueError: it is no KEY=VALUE, or one of FIXED.
     """
     changes = short_training.read_changes(re.split(r",(?![^\[]*\])", text) if text != BASELINE else [])
     for key in changes:

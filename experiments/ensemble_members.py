@@ -14,6 +14,7 @@ import numpy as np
 from experiments import short_training
 from experiments.result_writer import ResultWriter
 from src.evaluation import evaluator
+from src.inference import predict_dataset
 from src.metrics import probability_metrics
 from src.models import model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
@@ -25,10 +26,9 @@ SCORES = ("f1", "auc_roc", "auc_pr", "mcc", "cldice")
 def score_member(member: tf.keras.Model, params: Params) -> dict[str, dict[str, float]]:
     """Score one member on each test set at its threshold."""
     evaluate = params.evaluate
-    held_out: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
-    for histogram, _, sample in short_training.predict_images(member, Path("data/raw/validation"), params):
-        held_out[sample.dataset] += histogram
-    threshold = evaluator.choose_threshold(held_out.values(), evaluate.threshold, evaluate.hysteresis_threshold)
+    validation = short_training.predict_subset(member, Path("data/raw/validation"), params)
+    held_out = predict_dataset.pool_histograms(validation).values()
+    threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
     pooled: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
     cldice: defaultdict[str, list[float]] = defaultdict(list)
     for histogram, levels, sample in short_training.predict_images(member, Path("data/raw/test"), params):

@@ -18,6 +18,7 @@ from src.common import atomic_io, probability_levels
 from src.data import samples
 from src.data.samples import Sample
 from src.inference import predict_dataset
+from src.inference.predict_dataset import PredictedSample
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import bootstrap, probability_metrics, structural_metrics, vessel_geometry
 from src.models import architectures, losses, model_io, tensorflow_setup
@@ -76,11 +77,15 @@ class Prediction(NamedTuple):
     sample: Sample
 
 
-def predict_images(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
+def predict_subset(network: tf.keras.Model, root: Path, params: Params) -> Iterator[PredictedSample]:
     """Predict the images of a subset as stage evaluate does."""
-    predictor = make_predictor(network, params.evaluate)
     size = params.preprocess.fov_diameter, params.preprocess.clahe_clip_limit
-    for sample, prediction in predict_dataset.predict_subset(root, predictor, *size):
+    return predict_dataset.predict_subset(root, make_predictor(network, params.evaluate), *size)
+
+
+def predict_images(network: tf.keras.Model, root: Path, params: Params) -> Iterator[Prediction]:
+    """Predict the images of a subset as stage evaluate does, and count the pixels of each."""
+    for sample, prediction in predict_subset(network, root, params):
         levels = probability_levels.to_levels(prediction.probability)
         histogram = probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
         yield Prediction(histogram, levels, sample)
