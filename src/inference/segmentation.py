@@ -1,9 +1,11 @@
 """Vessel segmentation of one fundus image at its native size; the same in evaluation, prediction and served model."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from src.common import probability_levels
+from src.common import image_geometry, probability_levels
 from src.inference.sliding_window import Prediction, SlidingWindowPredictor, merge_scales
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
@@ -26,8 +28,9 @@ def segment_image(
         clahe_clip_limit: see `normalization.prepare`.
     """
     predictions = []
-    for scale in predictor.tta_scales:
-        prepared = normalization.prepare(image, fov, round(scale * fov_diameter), clahe_clip_limit)
+    diameters = [scale * fov_diameter for scale in predictor.tta_scales]
+    for diameter in input_diameters(diameters, fov, predictor.min_size_factor):
+        prepared = normalization.prepare(image, fov, diameter, clahe_clip_limit)
         prediction = predictor.predict(prepared.image)
         predictions.append(prediction.apply(lambda array: normalization.to_native(array, fov.shape)))
     weights = scale_weights([each.probability for each in predictions], fov) if predictor.scale_weighting else None
@@ -38,6 +41,25 @@ def segment_image(
     if predictor.hysteresis_threshold is not None:
         probability = apply_hysteresis(probability, predictor.hysteresis_threshold)
     return merged._replace(probability=probability)
+
+
+def input_diameters(diameters: Sequence[float], fov: np.ndarray, min_size_factor: float) -> list[int]:
+    """Return the FOV diameters at which an image is predicted, in pixels: smaller ones where the image has few pixels.
+
+    Where the largest would enlarge the image, all are multiplied by the factor with which it does not, but by
+    `min_size_factor` at least.
+
+    Args:
+        diameters: those of an image with many pixels.
+        fov: field of view, (H, W) bool with at least one pixel.
+        min_size_factor: in (0, 1]; 1 keeps the diameters.
+
+    >>> fov = np.ones((600, 600), bool)
+    >>> input_diameters([400, 800], fov, 1.0), input_diameters([400, 800], fov, 0.5)
+    ([400, 800], [300, 600])
+    """
+    factor = min(1.0, max(image_geometry.fov_diameter(fov) / max(diameters), min_size_factor))
+    return [round(factor * diameter) for diameter in diameters]
 
 
 def scale_weights(probabilities: list[np.ndarray], fov: np.ndarray) -> np.ndarray:

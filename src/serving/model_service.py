@@ -43,6 +43,7 @@ class Service:
         logit_adjustment: bool,
         scale_weighting: bool,
         hysteresis_threshold: float | None,
+        min_size_factor: float,
     ) -> None:
         """Load the network of an .h5; all else is as in sections `preprocess` and `evaluate` of params.yaml.
 
@@ -54,8 +55,17 @@ class Service:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {KERAS}, got {found}: {remedy}")
         model = model_io.load(network)
-        tta = tta_flips, batch_size, tuple(tta_scales)
-        inference = InferenceConfig(tile, overlap, *tta, logit_adjustment, scale_weighting, hysteresis_threshold)
+        inference = InferenceConfig(
+            tile=tile,
+            overlap=overlap,
+            tta_flips=tta_flips,
+            batch_size=batch_size,
+            tta_scales=tuple(tta_scales),
+            logit_adjustment=logit_adjustment,
+            scale_weighting=scale_weighting,
+            hysteresis_threshold=hysteresis_threshold,
+            min_size_factor=min_size_factor,
+        )
         forward = architectures.as_numpy_function(model)
         self.predictor = SlidingWindowPredictor(forward, model.input_shape[1], inference)
         self.fov_diameter, self.clahe_clip_limit = fov_diameter, clahe_clip_limit

@@ -65,6 +65,7 @@ def package(network: Path, validation: Path, params: Params, out: Path, calibrat
         logit_adjustment=evaluate.logit_adjustment,
         scale_weighting=evaluate.scale_weighting,
         hysteresis_threshold=evaluate.hysteresis_threshold,
+        min_size_factor=evaluate.min_size_factor,
     )
     content = network.read_bytes()
     if calibration is not None:

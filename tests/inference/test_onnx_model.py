@@ -173,6 +173,8 @@ def test_settings_of_another_version_are_named(tmp_path):
         ("scale_weighting", 0),
         ("hysteresis_threshold", 1.0),
         ("hysteresis_threshold", True),
+        ("min_size_factor", 0.0),
+        ("min_size_factor", 1),
     ],
 )
 def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, value):
@@ -197,7 +199,7 @@ def test_hysteresis_of_the_settings_is_applied(network, tmp_path, tta):
 def test_settings_of_earlier_versions_are_read(network, tmp_path):
     settings = network.settings._asdict()
     settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
-    for later in ("tta_flips", "logit_adjustment", "scale_weighting", "hysteresis_threshold"):
+    for later in ("tta_flips", "logit_adjustment", "scale_weighting", "hysteresis_threshold", "min_size_factor"):
         del settings[later]
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
