@@ -118,8 +118,8 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="test-time augmentation: average over the flips and sizes of the image that the model was packed with, "
-        "which also yields the uncertainty; --no-tta predicts once, up to seven times as fast with the shipped network "
-        "and removes the uncertainty maps of an earlier run",
+        "which also yields the uncertainty; --no-tta predicts once, three to seven times as fast with the shipped "
+        "network, and removes the uncertainty maps of an earlier run",
     )
     add_field_angle_argument(parser)
     parser.add_argument(

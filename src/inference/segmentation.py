@@ -24,7 +24,8 @@ def segment_image(
         image: (H, W, 3) uint8 RGB.
         fov: field of view, (H, W) bool with at least one pixel.
         predictor: the network; its `tta_scales` are averaged, weighted or not.
-        fov_diameter: pixels that the image's FOV has in the network's input at scale 1.
+        fov_diameter: of the network's input at scale 1, in pixels; an image with few pixels may have a smaller one, see
+            `input_diameters`.
         clahe_clip_limit: see `normalization.prepare`.
     """
     predictions = []
@@ -46,8 +47,8 @@ def segment_image(
 def input_diameters(diameters: Sequence[float], fov: np.ndarray, min_size_factor: float) -> list[int]:
     """Return the FOV diameters at which an image is predicted, in pixels: smaller ones where the image has few pixels.
 
-    Where the largest would enlarge the image, all are multiplied by the factor with which it does not, but by
-    `min_size_factor` at least.
+    If the largest exceeds the diameter of the image, all are reduced in proportion until it does not. None is reduced
+    below `min_size_factor` times its value.
 
     Args:
         diameters: those of an image with many pixels.

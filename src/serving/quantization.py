@@ -16,7 +16,6 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from src.data import samples
-from src.inference import segmentation
 from src.inference.onnx_model import ERRORS_ONLY, ModelSettings
 from src.preprocessing import normalization, patches
 
@@ -45,7 +44,7 @@ class _Reader(quantization.CalibrationDataReader):
 def calibration_crops(folder: Path, settings: ModelSettings, side: int) -> Iterator[np.ndarray]:
     """Yield N_CROPS inputs (1, side, side, 3) float32, the centres of images that are spread over a subset.
 
-    Images are prepared at each of their sizes in turn. What is beyond the FOV matters to no map, and
+    Images are prepared at each of the scales of the settings in turn. What is beyond the FOV matters to no map, and
     would widen the ranges.
 
     Raises:
@@ -54,9 +53,8 @@ def calibration_crops(folder: Path, settings: ModelSettings, side: int) -> Itera
     """
     found = samples.find(folder)
     for number, index in enumerate(np.linspace(0, len(found) - 1, N_CROPS).round().astype(int)):
+        diameter = round(settings.fov_diameter * settings.tta_scales[number % len(settings.tta_scales)])
         image, fov = samples.image(found[index]), samples.fov(found[index])
-        usual = [settings.fov_diameter * scale for scale in settings.tta_scales]
-        diameter = segmentation.input_diameters(usual, fov, settings.min_size_factor)[number % len(usual)]
         prepared = normalization.prepare(image, fov, diameter, settings.clahe_clip_limit)
         corner = (np.array(prepared.fov.shape) - side) // 2
         yield patches.extract_patch(prepared.image, corner, side)[None].astype(np.float32)

@@ -218,6 +218,18 @@ def test_prediction_is_averaged_over_the_scales_of_the_settings(network, tmp_pat
     assert np.allclose(both, (full + half) / 2, atol=1e-5)
 
 
+@pytest.mark.parametrize("tta", [True, False])
+def test_image_with_few_pixels_is_predicted_at_smaller_sizes_with_tta_alone(network, tmp_path, tta):
+    probabilities = []
+    for factor in (1.0, 0.5):
+        path, large = tmp_path / f"{factor}.onnx", {"fov_diameter": 400, "tta_flips": True}
+        path.write_bytes(
+            package_model.add_settings(darkness(), network.settings._replace(min_size_factor=factor, **large))
+        )
+        probabilities.append(OnnxModel(path).predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability)
+    assert np.array_equal(*probabilities) != tta
+
+
 def test_nothing_heavy_is_imported():
     heavy = "tensorflow", "tf_keras", "mlflow", "pandas", "onnx", "matplotlib"
     code = f"import sys, src.inference.onnx_model; print([name for name in {heavy!r} if name in sys.modules])"

@@ -33,7 +33,7 @@ SETTINGS = {
     "overlap": 32,
     "tta_flips": True,
     "batch_size": 2,
-    "tta_scales": [1.0, 0.75],
+    "tta_scales": [1.0, 1.5],
     "logit_adjustment": False,
     "scale_weighting": True,
     "hysteresis_threshold": 0.1,
