@@ -6,8 +6,8 @@ training images of each set are held out: the threshold is that of the best mean
 test images are all images of the left-out set, or the official test images of DRIVE. All images are predicted at
 several sizes, given by the diameter of their field of view; `540+720+1080` is the mean of the predictions at three, and
 `weighted` that of three with the weights of `evaluate.scale_weighting`. `by field angle` is like it, at sizes in
-proportion to the angle that the camera sees. `limited` is like it, at smaller sizes where the image has few pixels
-(`evaluate.min_size_factor`). Scores are in the field of view, at the native size.
+proportion to the angle that the camera sees. `limited` is `weighted` at smaller sizes for images of low
+resolution (`evaluate.min_scale_factor`). Scores are in the field of view, at the native size.
 
 One configuration trains on synthetic images as well, as many patches of them in a batch as of each set. Another one
 needs the networks of its parent, which have not seen the left-out set either: it trains on the images of --unlabelled
@@ -95,7 +95,7 @@ SIZES = ("360", "540", "720", "1080", "1440", "540+720+1080")
 WEIGHTED, BY_FIELD_ANGLE, LIMITED = "weighted", "by field angle", "limited"
 ALL_SIZES = (*SIZES, "540+900+1440", WEIGHTED, BY_FIELD_ANGLE, LIMITED)  # of other configurations than the baseline
 WEIGHTED_SIZES = (540, 900, 1440)
-MIN_SIZE_FACTOR = 0.67  # of LIMITED
+MIN_SCALE_FACTOR = 0.67  # of LIMITED
 LABELLING = INFERENCE._replace(tta_scales=WEIGHTED_SIZES, scale_weighting=True, logit_adjustment=True)
 UNLABELLED = "unlabelled"
 FIELD_ANGLES = {"chase_db1": 30, "hrf": 60}  # degrees; other sets count as REFERENCE_FIELD_ANGLE, FIVES (50) too
@@ -202,9 +202,9 @@ def predict_sizes(
     def single(size: int) -> np.ndarray:
         return segmentation.segment_image(image, fov, predictor, size, clahe).probability
 
-    def weighted(angle: float, min_size_factor: float = 1.0) -> np.ndarray:
+    def weighted(angle: float, min_scale_factor: float = 1.0) -> np.ndarray:
         usual = [size * angle / REFERENCE_FIELD_ANGLE for size in WEIGHTED_SIZES]
-        maps = [single(size) for size in segmentation.input_diameters(usual, fov, min_size_factor)]
+        maps = [single(size) for size in segmentation.input_diameters(usual, fov, min_scale_factor)]
         return np.average(maps, axis=0, weights=segmentation.scale_weights(maps, fov))
 
     def merged(size: str) -> np.ndarray:
@@ -213,7 +213,7 @@ def predict_sizes(
         if size == BY_FIELD_ANGLE:
             return weighted(FIELD_ANGLES.get(sample.dataset, REFERENCE_FIELD_ANGLE))
         if size == LIMITED:
-            return weighted(REFERENCE_FIELD_ANGLE, MIN_SIZE_FACTOR)
+            return weighted(REFERENCE_FIELD_ANGLE, MIN_SCALE_FACTOR)
         return np.mean([single(int(one)) for one in size.split("+")], axis=0)
 
     return {size: probability_levels.to_levels(merged(size)) for size in sizes}

@@ -290,7 +290,7 @@ class Evaluate(Section):
 
     tta_flips: bool
     tta_scales: Annotated[tuple[Annotated[Float, Field(ge=0.25, le=4)], ...], Field(min_length=1, max_length=8)]
-    min_size_factor: Annotated[Float, Field(gt=0, le=1)]
+    min_scale_factor: Annotated[Float, Field(gt=0, le=1)]
     scale_weighting: bool
     logit_adjustment: bool
     hysteresis_threshold: Fraction | None

@@ -279,7 +279,7 @@ known, so they may be optimistic: [what was chosen on what](choices.md).
 Training times of rows that are pretrained on synthetic images leave out the 11.8 minutes of `synthetic_only`, whose
 weights are in `models/`. Of the published rows, *little W-Net, trained on DRIVE* was [scored here, the others are
 copied](../explanation/evaluation-protocol.md#published-results). Inference times are of TensorFlow, for an image of
-565 x 584 pixels, on different processors: compare no two rows by them. `predict` with a packed network is
+565 x 584 pixels, on different processors, so rows do not compare. `predict` with a packed network is
 [faster](../how-to/predict-large-collections.md#how-fast-is-it).
 
 `python -m experiments.run NAME` runs one again, `python -m experiments.run --table` prints these tables. Further pages:

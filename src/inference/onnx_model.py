@@ -42,12 +42,12 @@ class ModelSettings(NamedTuple):
     logit_adjustment: bool = False  # nor this
     scale_weighting: bool = False  # nor this
     hysteresis_threshold: float | None = None  # nor this
-    min_size_factor: float = 1.0  # nor this
+    min_scale_factor: float = 1.0  # nor this
 
     def inference_config(self, tta: bool, batch_size: int) -> InferenceConfig:
         """Return how images are predicted, with or without test-time augmentation."""
         shared = {name: value for name, value in self._asdict().items() if name in InferenceConfig._fields}
-        without = {} if tta else {"tta_flips": False, "tta_scales": (1.0,), "min_size_factor": 1.0}
+        without = {} if tta else {"tta_flips": False, "tta_scales": (1.0,), "min_scale_factor": 1.0}
         return InferenceConfig(batch_size=batch_size, **(shared | without))
 
 
@@ -159,8 +159,8 @@ def _check(settings: ModelSettings) -> None:
     high = settings.hysteresis_threshold
     if high is not None and not (isinstance(high, float) and 0 < high < 1):
         raise ValueError(f"hysteresis_threshold: unexpected value {high!r:.80}")
-    if not (isinstance(settings.min_size_factor, float) and 0 < settings.min_size_factor <= 1):
-        raise ValueError(f"min_size_factor: unexpected value {settings.min_size_factor!r:.80}")
+    if not (isinstance(settings.min_scale_factor, float) and 0 < settings.min_scale_factor <= 1):
+        raise ValueError(f"min_scale_factor: unexpected value {settings.min_scale_factor!r:.80}")
     scales = settings.tta_scales
     if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:
         raise ValueError("threshold, fov_diameter, tile or overlap out of range")

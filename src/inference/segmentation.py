@@ -24,13 +24,13 @@ def segment_image(
         image: (H, W, 3) uint8 RGB.
         fov: field of view, (H, W) bool with at least one pixel.
         predictor: the network; its `tta_scales` are averaged, weighted or not.
-        fov_diameter: of the network's input at scale 1, in pixels; an image with few pixels may have a smaller one, see
-            `input_diameters`.
+        fov_diameter: of the network's input at scale 1, in pixels; that of an image of low resolution may be
+            smaller, see `input_diameters`.
         clahe_clip_limit: see `normalization.prepare`.
     """
     predictions = []
     diameters = [scale * fov_diameter for scale in predictor.tta_scales]
-    for diameter in input_diameters(diameters, fov, predictor.min_size_factor):
+    for diameter in input_diameters(diameters, fov, predictor.min_scale_factor):
         prepared = normalization.prepare(image, fov, diameter, clahe_clip_limit)
         prediction = predictor.predict(prepared.image)
         predictions.append(prediction.apply(lambda array: normalization.to_native(array, fov.shape)))
@@ -44,22 +44,22 @@ def segment_image(
     return merged._replace(probability=probability)
 
 
-def input_diameters(diameters: Sequence[float], fov: np.ndarray, min_size_factor: float) -> list[int]:
-    """Return the FOV diameters at which an image is predicted, in pixels: smaller ones where the image has few pixels.
+def input_diameters(diameters: Sequence[float], fov: np.ndarray, min_scale_factor: float) -> list[int]:
+    """Return the FOV diameters at which an image is predicted, in pixels: smaller ones for low resolution.
 
     If the largest exceeds the diameter of the image, all are reduced in proportion until it does not. None is reduced
-    below `min_size_factor` times its value.
+    below `min_scale_factor` times its value.
 
     Args:
-        diameters: those of an image with many pixels.
+        diameters: those of an image of high resolution.
         fov: field of view, (H, W) bool with at least one pixel.
-        min_size_factor: in (0, 1]; 1 keeps the diameters.
+        min_scale_factor: in (0, 1]; 1 keeps the diameters.
 
     >>> fov = np.ones((600, 600), bool)
     >>> input_diameters([400, 800], fov, 1.0), input_diameters([400, 800], fov, 0.5)
     ([400, 800], [300, 600])
     """
-    factor = min(1.0, max(image_geometry.fov_diameter(fov) / max(diameters), min_size_factor))
+    factor = min(1.0, max(image_geometry.fov_diameter(fov) / max(diameters), min_scale_factor))
     return [round(factor * diameter) for diameter in diameters]
 
 

@@ -27,7 +27,8 @@ class InferenceConfig(NamedTuple):
         logit_adjustment: whether `segmentation.adjust_logits` follows.
         scale_weighting: whether `tta_scales` are weighted by `segmentation.scale_weights`.
         hysteresis_threshold: of `segmentation.apply_hysteresis`, which follows last; None: it does not.
-        min_size_factor: least factor of `tta_scales` for images with few pixels, see `segmentation.input_diameters`.
+        min_scale_factor: least factor of `tta_scales` for images of low resolution, see
+            `segmentation.input_diameters`.
     """
 
     tile: int
@@ -38,7 +39,7 @@ class InferenceConfig(NamedTuple):
     logit_adjustment: bool = False
     scale_weighting: bool = False
     hysteresis_threshold: float | None = None
-    min_size_factor: float = 1.0
+    min_scale_factor: float = 1.0
 
 
 class Prediction(NamedTuple):
@@ -87,7 +88,7 @@ class SlidingWindowPredictor:
         self.stride = self.tile - min(config.overlap, self.tile // 2)
         self.flips = FLIPS if config.tta_flips else FLIPS[:1]
         self.batch_size = config.batch_size
-        self.tta_scales, self.min_size_factor = config.tta_scales, config.min_size_factor
+        self.tta_scales, self.min_scale_factor = config.tta_scales, config.min_scale_factor
         self.logit_adjustment, self.scale_weighting = config.logit_adjustment, config.scale_weighting
         self.hysteresis_threshold = config.hysteresis_threshold
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,15 +36,8 @@ class Service:
         *,
         fov_diameter: int,
         clahe_clip_limit: float,
-        tile: int,
-        overlap: int,
-        tta_flips: bool,
-        batch_size: int,
         tta_scales: Sequence[float],
-        logit_adjustment: bool,
-        scale_weighting: bool,
-        hysteresis_threshold: float | None,
-        min_size_factor: float,
+        **inference: Any,
     ) -> None:
         """Load the network of an .h5; all else is as in sections `preprocess` and `evaluate` of params.yaml.
 
@@ -55,19 +49,9 @@ class Service:
             remedy = "load the model before TensorFlow is imported, or set TF_USE_LEGACY_KERAS=1 before that"
             raise RuntimeError(f"expected TensorFlow with the Keras {KERAS}, got {found}: {remedy}")
         model = model_io.load(network)
-        inference = InferenceConfig(
-            tile=tile,
-            overlap=overlap,
-            tta_flips=tta_flips,
-            batch_size=batch_size,
-            tta_scales=tuple(tta_scales),
-            logit_adjustment=logit_adjustment,
-            scale_weighting=scale_weighting,
-            hysteresis_threshold=hysteresis_threshold,
-            min_size_factor=min_size_factor,
-        )
+        config = InferenceConfig(tta_scales=tuple(tta_scales), **inference)
         forward = architectures.as_numpy_function(model)
-        self.predictor = SlidingWindowPredictor(forward, model.input_shape[1], inference)
+        self.predictor = SlidingWindowPredictor(forward, model.input_shape[1], config)
         self.fov_diameter, self.clahe_clip_limit = fov_diameter, clahe_clip_limit
 
     def predict(self, images: Sequence[object], fovs: Sequence[object], output: str) -> list[Map]:

@@ -54,18 +54,10 @@ def package(network: Path, validation: Path, params: Params, out: Path, calibrat
     check_run_is_complete(network, validation)
     preprocess, evaluate = params.preprocess, params.evaluate
     settings = ModelSettings(
-        fov_diameter=preprocess.fov_diameter,
-        clahe_clip_limit=preprocess.clahe_clip_limit,
-        tile=evaluate.tile,
-        overlap=evaluate.overlap,
+        **preprocess.model_dump(),
+        **evaluate.model_dump(include=set(ModelSettings._fields) - {"threshold"}),
         threshold=read_threshold(validation),
         trained_on=tuple(params.data.train),
-        tta_scales=evaluate.tta_scales,
-        tta_flips=evaluate.tta_flips,
-        logit_adjustment=evaluate.logit_adjustment,
-        scale_weighting=evaluate.scale_weighting,
-        hysteresis_threshold=evaluate.hysteresis_threshold,
-        min_size_factor=evaluate.min_size_factor,
     )
     content = network.read_bytes()
     if calibration is not None:

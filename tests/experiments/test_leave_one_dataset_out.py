@@ -10,7 +10,7 @@ from experiments import leave_one_dataset_out as experiment
 from experiments import short_training
 from experiments.leave_one_dataset_out import ALL_SIZES, CONFIGURATIONS, ImageScores
 from experiments.short_training import with_params
-from src.common import image_geometry, probability_levels
+from src.common import probability_levels
 from src.data import samples
 from src.inference import segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
@@ -64,10 +64,8 @@ def test_prediction_at_several_sizes_is_their_mean(params, tmp_path, monkeypatch
     maps, fov = [levels[size] / 65535 for size in ("540", "900", "1440")], samples.fov(sample)
     weights = segmentation.scale_weights(maps, fov)
     assert np.abs(levels["weighted"] / 65535 - np.average(maps, axis=0, weights=weights)).max() < 1e-3
-    diameter = image_geometry.fov_diameter(fov)
-    limited = segmentation.input_diameters(experiment.WEIGHTED_SIZES, fov, experiment.MIN_SIZE_FACTOR)
-    assert diameter < 900
-    assert limited == [362, 603, 965]  # of WEIGHTED_SIZES, as the image has fewer pixels
+    limited = segmentation.input_diameters(experiment.WEIGHTED_SIZES, fov, experiment.MIN_SCALE_FACTOR)
+    assert limited == [362, 603, 965]  # of WEIGHTED_SIZES, as the resolution is low
     monkeypatch.setattr(experiment, "WEIGHTED_SIZES", limited)
     assert np.array_equal(levels["limited"], experiment.predict_sizes(darker, 0.0, ["weighted"], sample)["weighted"])
     monkeypatch.setattr(experiment, "WEIGHTED_SIZES", (1080, 1800, 2880))

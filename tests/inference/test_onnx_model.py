@@ -173,8 +173,8 @@ def test_settings_of_another_version_are_named(tmp_path):
         ("scale_weighting", 0),
         ("hysteresis_threshold", 1.0),
         ("hysteresis_threshold", True),
-        ("min_size_factor", 0.0),
-        ("min_size_factor", 1),
+        ("min_scale_factor", 0.0),
+        ("min_scale_factor", 1),
     ],
 )
 def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, value):
@@ -199,7 +199,7 @@ def test_hysteresis_of_the_settings_is_applied(network, tmp_path, tta):
 def test_settings_of_earlier_versions_are_read(network, tmp_path):
     settings = network.settings._asdict()
     settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
-    for later in ("tta_flips", "logit_adjustment", "scale_weighting", "hysteresis_threshold", "min_size_factor"):
+    for later in ("tta_flips", "logit_adjustment", "scale_weighting", "hysteresis_threshold", "min_scale_factor"):
         del settings[later]
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})
@@ -219,12 +219,12 @@ def test_prediction_is_averaged_over_the_scales_of_the_settings(network, tmp_pat
 
 
 @pytest.mark.parametrize("tta", [True, False])
-def test_image_with_few_pixels_is_predicted_at_smaller_sizes_with_tta_alone(network, tmp_path, tta):
+def test_image_of_low_resolution_is_predicted_at_smaller_scales_with_tta_alone(network, tmp_path, tta):
     probabilities = []
     for factor in (1.0, 0.5):
         path, large = tmp_path / f"{factor}.onnx", {"fov_diameter": 400, "tta_flips": True}
         path.write_bytes(
-            package_model.add_settings(darkness(), network.settings._replace(min_size_factor=factor, **large))
+            package_model.add_settings(darkness(), network.settings._replace(min_scale_factor=factor, **large))
         )
         probabilities.append(OnnxModel(path).predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability)
     assert np.array_equal(*probabilities) != tta

@@ -19,7 +19,7 @@ class DarknessPredictor:
 
     tta_scales = (1.0,)
     logit_adjustment = scale_weighting = False
-    hysteresis_threshold, min_size_factor = None, 1.0
+    hysteresis_threshold, min_scale_factor = None, 1.0
 
     def predict(self, image: np.ndarray) -> Prediction:
         return Prediction((1 - image[..., 0] / 255).astype(np.float32), None)

@@ -43,14 +43,14 @@ def test_single_scale_need_not_be_one():
     ("least", "expected"),
     [
         (1.0, [30, 60, 120]),  # off
-        (0.9, [27, 54, 108]),  # the image has too few pixels: still enlarged
+        (0.9, [27, 54, 108]),  # the resolution is too low: still enlarged
         (0.2, [15, 30, 60]),  # the largest is the image itself, 60 pixels
     ],
 )
 def test_largest_scale_does_not_enlarge_the_image_by_more_than_the_factor_allows(least, expected):
     assert segmentation.input_diameters([30.0, 60.0, 120.0], FOV, least) == expected
     assert segmentation.input_diameters([10.0, 50.0], FOV, least) == [10, 50]
-    config, widths = InferenceConfig(1024, 0, False, 1, (1.0, 2.0, 4.0), min_size_factor=least), []
+    config, widths = InferenceConfig(1024, 0, False, 1, (1.0, 2.0, 4.0), min_scale_factor=least), []
 
     def forward(images: np.ndarray) -> np.ndarray:
         widths.append(images.shape[2])

@@ -37,7 +37,7 @@ SETTINGS = {
     "logit_adjustment": False,
     "scale_weighting": True,
     "hysteresis_threshold": 0.1,
-    "min_size_factor": 0.9,
+    "min_scale_factor": 0.9,
 }
 FUNDUS, OTHER = generator.generate(1, 0, 160, 150), generator.generate(1, 1, 130, 200)
 TOLERANCE = 1e-3
