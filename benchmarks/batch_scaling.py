@@ -1,13 +1,11 @@
-"""Measure `predict-batch` with one and two workers, and when one is killed: python -m benchmarks.batch_scaling.
+"""Measure `predict-batch` with one and two workers: python -m benchmarks.batch_scaling.
 
 Synthetic images of 584 x 565 pixels are predicted with models/compact.onnx without test-time augmentation. One worker
 has as many threads as the machine has cores, each of two has half as many.
 """
 
 import argparse
-import csv
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,11 +13,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 from tqdm import tqdm
 
 from src.data import samples
-from src.inference import image_predictor, predict_folder
 from src.synthetic import generator
 
 HEIGHT, WIDTH = 584, 565
@@ -63,26 +59,13 @@ def measure(images: Path, out: Path, workers: int, number: int) -> Seconds:
     return Seconds(first - begin, (time.perf_counter() - first) / (number - 1))
 
 
-def kill_one_worker(images: Path, out: Path, number: int) -> int:
-    """Kill one of two workers as half of the images are done; return the exit code."""
-    process = start(images, out, 2)
-    wait_for(out, number // 2, process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.kill(next(child.pid for child in children if "spawn_main" in " ".join(child.cmdline())), signal.SIGKILL)
-    return process.wait()
-
-
-def read_rows(out: Path) -> list[dict[str, str]]:
-    """Read the rows of all images."""
-    tables = sorted(out.glob(f"part-*/{predict_folder.TABLE}"))
-    return [row for path in tables for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())]
-
-
 def main() -> None:
-    """Predict with one worker, with two, and with two of which one is killed."""
+    """Predict with one worker, then with two."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch_scaling", description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=60, help="how many to predict (default: 60)")
+    parser.add_argument("--images", type=int, default=60, help="how many to predict, at least 2 (default: 60)")
     number = parser.parse_args().images
+    if number < 2:
+        parser.error(f"--images: expected at least 2, got {number}")
     with tempfile.TemporaryDirectory() as folder:
         images, found = Path(folder) / "images", {}
         generate(images, number)
@@ -92,11 +75,6 @@ def main() -> None:
             first, per_image = found[workers]
             print(f"{workers} worker(s): first result after {first:.1f} s, then {per_image:.3f} s/image", flush=True)
         print(f"speed-up: {found[1].per_image / found[2].per_image:.2f}", flush=True)
-        out = Path(folder) / "killed"
-        code = kill_one_worker(images, out, number)
-        done = [row["image"] for row in read_rows(out) if row["status"] == image_predictor.DONE]
-        lost, repeated = number - len(set(done)), len(done) - len(set(done))
-        print(f"a worker killed: exit code {code}, {lost} images lost, {repeated} predicted twice")
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def read_changes(text: str) -> dict[str, object]:
     """
     changes = short_training.read_changes(re.split(r",(?![^\[]*\])", text) if text != BASELINE else [])
     for key in changes:
-        if key.startswith(FIXED):
+        if key.removeprefix("+").startswith(FIXED):
             raise ValueError(f"expected a change of a parameter, but not of {', '.join(FIXED)}, got {key!r}")
     return changes
 

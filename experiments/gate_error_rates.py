@@ -1,4 +1,4 @@
-"""Count false alarms and detections of the regression gate: python -m experiments.gate_error_rates [--seeds N].
+"""Count false positives and detections of the regression gate: python -m experiments.gate_error_rates [--seeds N].
 
 A small compact U-Net is trained on synthetic images from several seeds, which are equally good; every ordered pair goes
 through the gate. Then F1 of the later run is lowered by a known loss on every image, which the gate should detect.
@@ -57,7 +57,6 @@ def train(seeds: range) -> list[CommittedRun]:
     runs: list[CommittedRun] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "data" / "folder").mkdir(parents=True)
         for seed in tqdm(seeds, unit="seed"):
             scratch_project.write_params(folder, CHANGES, {"train": {"seed": seed}})
             for stage in STAGES_PER_SEED if runs else COMMON_STAGES + STAGES_PER_SEED:

@@ -49,26 +49,26 @@ def reference(name: str) -> str:
     return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
 
 
-def training_minutes(lines: Iterable[str]) -> float | None:
-    """Print the output of `dvc` and time the train stage; None where DVC restored it from its cache."""
-    begin = minutes = None
+def training_minutes(lines: Iterable[str]) -> float:
+    """Print the output of `dvc`, and return how long the train stage took; 0 without one."""
+    begin, minutes = None, 0.0
     for line in lines:
         print(line, end="")
         if line.startswith(("Running stage", "Stage")):
-            if begin is not None and minutes is None:
+            if begin is not None and not minutes:
                 minutes = (time.monotonic() - begin) / 60
             if line.startswith("Running stage 'train'"):
                 begin = time.monotonic()
     return minutes
 
 
-def keep(name: str, revision: str, minutes: float | None) -> None:
-    """Copy parameters and tables of a revision to metrics/experiments/NAME; the former cost stays without `minutes`."""
+def keep(name: str, revision: str, minutes: float) -> None:
+    """Copy parameters and tables of a revision to metrics/experiments/NAME, with its cost beside them."""
     files, folder = DVCFileSystem(rev=revision), KEPT / name
     tables = [path for path in files.ls("metrics", detail=False) if path.endswith(KEPT_SUFFIXES)]
     for path in ["params.yaml", *tables]:
         atomic_io.write_bytes(folder / Path(path).name, files.read_bytes(path))
-    cost = results_tables.read_cost(folder) if minutes is None else {"training_minutes": round(minutes, 1)}
+    cost = {"training_minutes": round(minutes, 1)}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # TensorFlow is set up once a process
         cost |= pool.submit(training_throughput.measure_cost, folder / "params.yaml").result()
     atomic_io.write_text(folder / COST, json.dumps(cost) + "\n")

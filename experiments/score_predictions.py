@@ -62,18 +62,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         images, out = Path(place) / "images", Path(place) / "out"
         labelled = [entry.load() for entry in test]
-        for one in labelled:
-            samples.write_image(images / f"{one.id}.png", one.image)
+        for number, one in enumerate(labelled):  # ids may differ by case alone
+            samples.write_image(images / f"{number:04}.png", one.image)
         begin = time.perf_counter()
         command = [sys.executable, "-m", "src", "predict", str(images), "--out", str(out), "--model", str(model)]
         if subprocess.run(command, check=False).returncode:
             parser.error("expected maps of all images, see the messages above")
         seconds = (time.perf_counter() - begin) / len(labelled)
-        for one in labelled:
-            probability = samples.read_levels(out / f"{one.id}_probability.png")
+        for number, one in enumerate(labelled):
+            probability = samples.read_levels(out / f"{number:04}_probability.png")
             levels += probability_metrics.histogram(probability, one.truth, one.fov)
-            wrong = samples.read_bool(out / f"{one.id}_vessels.png") != one.truth
-            file = out / f"{one.id}_uncertainty.png"  # missing without test-time augmentation
+            wrong = samples.read_bool(out / f"{number:04}_vessels.png") != one.truth
+            file = out / f"{number:04}_uncertainty.png"  # missing without test-time augmentation
             spread = samples.read_levels(file) / np.iinfo(np.uint16).max if file.exists() else None
             uncertainty.add(dataset, spread, wrong, one.fov)
     scores = probability_metrics.scores_at(levels, OnnxModel(model).settings.threshold)

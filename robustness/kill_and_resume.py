@@ -179,6 +179,8 @@ def terminate_dvc(folder: Path, shell: str) -> int:
     os.environ["SHELL"] = shell  # with which DVC starts a stage
     dvc = psutil.Process(start(folder, [sys.executable, "-m", "dvc", "repro"]).pid)
     while not list(folder.glob("checkpoints/*/*.npz")):
+        if not dvc.is_running() or dvc.status() == psutil.STATUS_ZOMBIE:
+            sys.exit("error: dvc repro ended before the first checkpoint")
         time.sleep(0.1)
     children = dvc.children(recursive=True)
     dvc.terminate()

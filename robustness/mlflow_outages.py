@@ -205,7 +205,7 @@ def killed_logger(folder: Path) -> None:
         ["dvc", "exp", "run", *long],
         cwd=folder, env=environment(None), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    run = wait_for_epochs(uri)
+    run = wait_for_epochs(uri, training)
     os.kill(int(run.data.tags[PROCESS_ID]), signal.SIGKILL)
     output = training.communicate()[0]
     print(f"logger killed in mid-training, dvc exited with {training.returncode}")
@@ -217,7 +217,7 @@ def killed_logger(folder: Path) -> None:
     print(f"  weights equal those of a training that was logged to its end: {model_hash(folder) == weights}")
 
 
-def wait_for_epochs(uri: str) -> entities.Run:
+def wait_for_epochs(uri: str, training: subprocess.Popen[str]) -> entities.Run:
     """Wait until the store shows a running training of at least two epochs; returns its run."""
     database, client = Path(uri.removeprefix("sqlite:///")), None
     while True:
@@ -228,6 +228,8 @@ def wait_for_epochs(uri: str) -> entities.Run:
             for run in client.search_runs([experiment.experiment_id], running) if experiment else []:
                 if len(client.get_metric_history(run.info.run_id, "training.loss")) > 1:
                     return run
+        if training.poll() is not None:
+            sys.exit(f"error: the training ended before its second epoch: {training.communicate()[0]}")
         time.sleep(0.5)
 
 
@@ -271,6 +273,8 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, start_new_session=True)
         try:
             while not responds(port):
+                if process.poll() is not None:
+                    sys.exit(f"error: the server ended: {(folder / 'log').read_text(encoding='utf-8')}")
                 time.sleep(0.5)
             yield process
         finally:

@@ -46,8 +46,17 @@ LONGEST = ("integration", "training", "tracking", "models", "serving")  # the lo
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that the workers end at the same time."""
-    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.path.parts), len(LONGEST)))
+    """Run the longest files first, so that the workers end at the same time.
+
+    Pages of guides go after the first of them: one worker prepares their project, while the others have work.
+    """
+
+    def place(item: pytest.Item) -> int:
+        if item.name.startswith("test_blocks_of_the_guide"):
+            return LONGEST.index("tracking")
+        return next((i for i, name in enumerate(LONGEST) if name in item.path.parts), len(LONGEST))
+
+    items.sort(key=place)
 
 
 class FileScheduling(LoadFileScheduling):

@@ -43,7 +43,7 @@ def test_packages_are_empty_modules():
     assert [path for path in Path("src").rglob("__init__.py") if path.read_bytes()] == []
 
 
-def test_stage_draws_and_cuts_alike_on_processors_with_and_without_avx_512():
+def test_stages_write_the_same_on_processors_with_and_without_avx_512():
     """The cause of the difference is switched off before NumPy is there, whoever imports it first."""
     program = "import stages.download, numpy, json; print(json.dumps(numpy.show_config('dicts')['SIMD Extensions']))"
     environment = {key: value for key, value in os.environ.items() if key != "NPY_DISABLE_CPU_FEATURES"}
@@ -119,7 +119,7 @@ def test_report_names_versions_and_is_never_restored_from_the_run_cache():
     assert set(STAGES["report"]["params"]) == set(Params.model_fields)
 
 
-def test_page_shows_photographs_and_is_kept_by_dvc_not_by_git():
+def test_page_is_kept_by_dvc_not_by_git():
     assert "data/report.html" in STAGES["report"]["outs"]
     assert "/data/*" in Path(".gitignore").read_text(encoding="utf-8").splitlines()
 

@@ -9,7 +9,11 @@ import pytest
 
 from src.data import datasets
 
-SOURCES = sorted(path for folder in ("src", "stages", "benchmarks") for path in Path(folder).rglob("*.py"))
+SOURCES = sorted(
+    path
+    for folder in ("src", "stages", "benchmarks", "experiments", "robustness", "tools")
+    for path in Path(folder).rglob("*.py")
+)
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 CALLS = {"eval", "exec", "compile", "__import__", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "os.system"}
 KEYWORDS = {"allow_pickle": True, "shell": True, "safe_mode": False, "verify": False}

@@ -32,17 +32,17 @@ def failing(error: BaseException):
 @pytest.mark.parametrize(
     "error", [ValueError("a.png: expected 3x4, got 4x3"), OSError(28, "No space left on device", "a.png")]
 )
-def test_error_in_input_or_disk_is_one_sentence(error, capsys):
+def test_error_in_input_or_disk_is_one_message(error, capsys):
     with pytest.raises(SystemExit) as ended:
         stage_runner.run_stage(failing(error), no_sections)
     assert ended.value.code == f"error: {error}"
 
 
-@pytest.mark.parametrize(("error", "sentence"), [((), "stopped"), (("stopped in epoch 2",), "stopped in epoch 2")])
-def test_interrupt_is_one_sentence(error, sentence):
+@pytest.mark.parametrize(("error", "message"), [((), "stopped"), (("stopped in epoch 2",), "stopped in epoch 2")])
+def test_interrupt_is_one_message(error, message):
     with pytest.raises(SystemExit) as ended:
         stage_runner.run_stage(failing(KeyboardInterrupt(*error)), no_sections)
-    assert ended.value.code == sentence
+    assert ended.value.code == message
 
 
 def test_defect_keeps_its_traceback():
@@ -72,7 +72,7 @@ def test_path_that_is_missing_is_named(capsys):
 
 @pytest.mark.filterwarnings("ignore:'stages:RuntimeWarning")  # where another test imported it
 @pytest.mark.parametrize("stage", sorted(LIGHT))
-def test_stage_in_an_empty_folder_fails_with_one_sentence(stage, tmp_path, capsys):
+def test_stage_in_an_empty_folder_fails_with_one_message(stage, tmp_path, capsys):
     (tmp_path / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
     if stage == "download":  # the only stage that needs no input: give it a bad parameter
         text = (tmp_path / "params.yaml").read_text(encoding="utf-8").replace("train: [phantom]", "train: [drvie]")

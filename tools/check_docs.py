@@ -21,7 +21,7 @@ import yaml
 
 from tools.markdown_pages import CODE, blocks, hard_sentences, prose_lines
 
-PATTERNS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "*/README.md", "data/folder/README.md")
+PATTERNS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "*/README.md", "data/*/README.md")
 LINK = re.compile(
     r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|<(?:a|img)\s[^>]*(?:href|src)=\"([^\"]+)\""
 )

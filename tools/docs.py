@@ -178,8 +178,9 @@ def readme() -> str:
     text = README.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after_table = rest.partition(END)
+    tables = results_tables.tables()
     drive, chase_db1 = (
-        {row.experiment: row for row in results_tables.tables()[results_tables.TestSet(*test_set)]}
+        {row.experiment: row for row in tables[results_tables.TestSet(*test_set)]}
         for test_set in (("drive", 20), ("chase_db1", 28))
     )
     titles = {f"{experiment.title} (`{name}`)": name for name, experiment in results_tables.load_experiments().items()}

@@ -63,10 +63,10 @@ def folded(code: set[str]) -> set[str]:
 
 def synced(text: str) -> str:
     """The text of dvc.yaml with the code deps of every stage as they should be."""
-    yaml = YAML()
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    pipeline = yaml.load(text)
+    editor = YAML()
+    editor.width = 120
+    editor.indent(mapping=2, sequence=4, offset=2)
+    pipeline = editor.load(text)
     for name, entry in pipeline["stages"].items():
         stage = entry.get("do", entry)  # where it has `foreach`
         code = folded(code_of(Path(f"stages/{name}.py")) | {"stages/__init__.py"})
@@ -77,7 +77,7 @@ def synced(text: str) -> str:
                 deps.yaml_add_eol_comment(comment.value.strip().lstrip("# "), place)
         stage["deps"] = deps
     out = io.StringIO()
-    yaml.dump(pipeline, out)
+    editor.dump(pipeline, out)
     return out.getvalue()
 
 

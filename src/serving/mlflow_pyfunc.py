@@ -28,7 +28,7 @@ class VesselModel(PythonModel):
         service = importlib.import_module(f"{content['package']}.serving.model_service")
         self.service = service.Service(network, **content["service"])
 
-    def predict(  # type: ignore[override]  # MLflow allows a method without the context
+    def predict(  # MLflow allows a method without the context
         self, model_input: pd.DataFrame, params: dict[str, str] | None = None
     ) -> pd.DataFrame:
         """Return a column `probability` of maps for the column `image`, and for `fov` where there is one.

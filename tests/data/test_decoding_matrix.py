@@ -31,12 +31,11 @@ CHANNELS = dict(zip(COLOURS, (1, 2, 1, 1, 3, 4, 4, 4, 3), strict=True))
 
 
 class Depth(NamedTuple):
-    """How the 8-bit levels are stored: type, factor and largest level; shift from there to 8 bits."""
+    """How the 8-bit levels are stored: type, factor and largest level."""
 
     dtype: str
     factor: float
     most: int
-    exact: bool = True
 
 
 DEPTHS = {
@@ -45,12 +44,12 @@ DEPTHS = {
     "12 in 16": Depth("u2", 16, 4095),
     "16": Depth("u2", 257, 65535),
     "8 in 16": Depth("u2", 1, 255),
-    "32": Depth("u4", 2**24, 2**32 - 1, exact=False),
+    "32": Depth("u4", 2**24, 2**32 - 1),
     "16 in 32": Depth("u4", 257, 2**32 - 1),
     "16 signed": Depth("i2", 1, 255),
-    "half": Depth("f2", 1 / 255, 1, exact=False),
-    "float": Depth("f4", 1 / 255, 1, exact=False),
-    "double": Depth("f8", 1 / 255, 1, exact=False),
+    "half": Depth("f2", 1 / 255, 1),
+    "float": Depth("f4", 1 / 255, 1),
+    "double": Depth("f8", 1 / 255, 1),
 }
 ALWAYS_READ = [  # what microscopes, cameras, Photoshop, ImageJ, MATLAB and OpenCV write
     (colour, depth, planar, compression)

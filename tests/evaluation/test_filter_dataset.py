@@ -39,23 +39,35 @@ def raw(tmp_path_factory):
 
 def run_stage(raw, out, names=NAMES):
     stage.main(raw / "train", raw / "test", out, Baselines(filters=names), PREPROCESS)
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    return contents(out)
 
 
-def test_stage_writes_every_map_and_the_thresholds(raw, tmp_path):
-    written = run_stage(raw, tmp_path / "out")
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def out(raw, tmp_path_factory):
+    """What the stage writes, with all filters."""
+    folder = tmp_path_factory.mktemp("filters") / "out"
+    run_stage(raw, folder)
+    return folder
+
+
+def test_stage_writes_every_map_and_the_thresholds(raw, out):
+    written = contents(out)
     maps = {f"{name}/phantom/{number:02d}.png" for name in NAMES for number in (3, 4)}
     assert set(written) == maps | {"thresholds.json"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out"]
     for sample in samples.find(raw / "test"):
         fov = samples.fov(sample)
         expected = vessel_map("sato", samples.image(sample), fov, 200, 0.0)
-        levels = samples.read_levels(tmp_path / "out" / "sato" / "phantom" / f"{sample.id}.png")
+        levels = samples.read_levels(out / "sato" / "phantom" / f"{sample.id}.png")
         assert np.array_equal(levels, probability_levels.to_levels(expected))
 
 
-def test_thresholds_are_chosen_on_the_training_images(raw, tmp_path):
-    thresholds = json.loads(run_stage(raw, tmp_path / "out")["thresholds.json"])
+def test_thresholds_are_chosen_on_the_training_images(raw, out):
+    thresholds = json.loads((out / "thresholds.json").read_text(encoding="utf-8"))
     for name in NAMES:
         total = probability_metrics.EMPTY
         for sample in samples.find(raw / "train"):
@@ -65,10 +77,10 @@ def test_thresholds_are_chosen_on_the_training_images(raw, tmp_path):
         assert thresholds[name] == pytest.approx(probability_metrics.best_threshold(total), abs=1e-6)
 
 
-def test_stage_again_writes_the_same_bytes_and_leaves_nothing_old(raw, tmp_path):
-    first = run_stage(raw, tmp_path / "out")
+def test_stage_again_writes_the_same_bytes_and_leaves_nothing_old(raw, out, tmp_path):
+    (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.png").touch()
-    assert run_stage(raw, tmp_path / "out") == first
+    assert run_stage(raw, tmp_path / "out") == contents(out)
 
 
 def test_no_filter_gives_no_map(raw, tmp_path):

@@ -1,4 +1,5 @@
 import csv
+import re
 import sys
 
 import numpy as np
@@ -45,9 +46,9 @@ def test_changes_are_read_as_in_params():
     assert ablation_full_length.read_changes(ablation_full_length.BASELINE) == {}
 
 
-@pytest.mark.parametrize("text", ["loss.name", "data.seed=2", "train.seed=3", "evaluate.threshold=0.4"])
+@pytest.mark.parametrize("text", ["loss.name", "data.seed=2", "train.seed=3", "+evaluate.threshold=0.4"])
 def test_changes_without_effect_are_rejected(text):
-    with pytest.raises(ValueError, match=f"expected .*, got '{text.partition('=')[0]}'"):
+    with pytest.raises(ValueError, match=f"expected .*, got '{re.escape(text.partition('=')[0])}'"):
         ablation_full_length.read_changes(text)
 
 

@@ -24,10 +24,6 @@ def test_training_time_ends_where_the_next_stage_begins(monkeypatch):
     assert run.training_minutes(lines) == 3.0
 
 
-def test_restored_training_has_no_time():
-    assert run.training_minutes(["Stage 'train' is cached - skipping run\n", "Running stage 'evaluate':\n"]) is None
-
-
 def test_experiment_of_an_earlier_commit_is_not_taken_for_the_present_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     git("init", "--quiet")

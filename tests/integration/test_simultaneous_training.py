@@ -1,5 +1,6 @@
-"""Stage train in several processes or under DVC: workers, the same training twice, a killed experiment."""
+"""Training on several devices or in several processes: workers, the same training twice, a killed experiment."""
 
+import csv
 import os
 import shlex
 import signal
@@ -12,6 +13,10 @@ import pytest
 import yaml
 
 from robustness import scratch_project
+from src.models import losses
+from src.models.tensorflow_setup import tf
+from src.training import data_loader
+from tests.forked_process import ForkedProcess
 from tests.integration.train_stage import (
     Results,
     project,
@@ -20,7 +25,13 @@ from tests.integration.train_stage import (
     start_stage,
     wait_for_checkpoint,
 )
-from tests.training.small_training import free_ports, random_patches, tf_config
+from tests.training import parallel_training
+from tests.training.small_training import free_ports, random_patches, small_network, tf_config
+
+
+def read(table: Path) -> list[dict[str, float]]:
+    with table.open(encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +119,46 @@ def test_killed_experiment_ends_with_the_same_bytes(tmp_path, undisturbed):
     ]
     assert tuple(done.stdout for done in outs) == undisturbed
     assert not list(root.glob("checkpoints/*"))
+
+
+@pytest.mark.slow
+def test_two_replicas_learn_what_one_does(tmp_path):
+    code, stderr = ForkedProcess(tmp_path / "log", parallel_training.train_on_one_and_on_two_devices, tmp_path).end()
+    assert code == 0, stderr
+    one, two = read(tmp_path / "one.csv"), read(tmp_path / "two.csv")
+    assert one[0]["loss"] != one[-1]["loss"]
+    for row_of_one, row_of_two in zip(one, two, strict=True):
+        assert row_of_one == pytest.approx(row_of_two, abs=1e-5)
+    # A loss of sums is that of each replica's half of the batch, not that of the whole.
+    images, target = next(iter(data_loader.training_dataset(random_patches(), 4, 1)))
+    truth, probability = target[..., 0], small_network()(images)[..., 0]
+    whole, first, second = (
+        float(losses.dice_loss(truth[part], probability[part], tf.ones_like(truth[part])))
+        for part in (slice(4), slice(2), slice(2, 4))
+    )
+    halves = (first + second) / 2
+    assert read(tmp_path / "dice.csv")[0]["loss"] == pytest.approx(halves, abs=1e-5)
+    assert abs(whole - halves) > 1e-4
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_does(tmp_path):
+    tables = {}
+    for name, ports in (("one", free_ports(1)), ("two", free_ports(2))):
+        tables[name] = [tmp_path / f"{name}_{index}.csv" for index in range(len(ports))]
+        processes = [
+            ForkedProcess(
+                table.with_suffix(".log"),
+                parallel_training.train_as_worker,
+                table,
+                len(ports),
+                TF_CONFIG=tf_config(ports, index),
+            )
+            for index, table in enumerate(tables[name])
+        ]
+        for code, stderr in [process.end() for process in processes]:
+            assert code == 0, stderr
+    (alone,), (first, second) = (map(read, paths) for paths in tables.values())
+    assert first == second
+    for row_alone, row_of_first in zip(alone, first, strict=True):
+        assert row_alone == pytest.approx(row_of_first, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Synthetic images: reproducible, plausible, and consistent with their background_pixels truth."""
+"""Synthetic images: reproducible, plausible, and consistent with their ground truth."""
 
 import hashlib
 import subprocess

@@ -84,7 +84,7 @@ def made(tmp_path_factory, add_store) -> Iterator[Project]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         project = Project(folder)
-        project.record()
+        project.first_run = project.record()
         yield project
 
 
@@ -105,9 +105,8 @@ def client(project) -> MlflowClient:
 @pytest.fixture
 def first(project, client) -> str:
     """The run of version 1, which is the champion."""
-    run_id = project.record()
     client.set_registered_model_alias(NAME, model_versions.CHAMPION, "1")
-    return run_id
+    return project.first_run
 
 
 @pytest.fixture

@@ -5,21 +5,10 @@ import numpy as np
 import pytest
 
 from src.metrics.confusion_matrix import count, scores
-from src.models import losses
 from src.models.tensorflow_setup import tf
-from src.training import data_loader, epoch_log, trainer
+from src.training import epoch_log, trainer
 from src.training.epoch_log import EpochLog
-from tests.forked_process import ForkedProcess
-from tests.training import parallel_training
-from tests.training.small_training import (
-    LOSS,
-    SCHEDULE,
-    free_ports,
-    random_patches,
-    small_network,
-    tf_config,
-    training_data,
-)
+from tests.training.small_training import LOSS, SCHEDULE, random_patches, small_network, training_data
 
 
 def fit_small_network(table: Path, schedule: trainer.TrainingSchedule = SCHEDULE) -> tf.keras.Model:
@@ -120,14 +109,6 @@ def test_patience_restores_the_best_weights(tmp_path):
     assert found["accuracy"] == pytest.approx(rows[best]["validation_accuracy"], abs=2e-6)
 
 
-def test_nan_loss_stops_with_one_message(tmp_path):
-    def nan_loss(truth, probability, weight):
-        return LOSS(truth, probability, weight) * float("nan")
-
-    with pytest.raises(ValueError, match="the loss became nan in epoch 1, step 1"):
-        trainer.fit(small_network(), nan_loss, SCHEDULE, training_data(), EpochLog(tmp_path / "t.csv"), None)
-
-
 def test_table_is_written_after_each_epoch(tmp_path, monkeypatch):
     table, lengths = tmp_path / "t.csv", []
 
@@ -164,46 +145,3 @@ def test_full_disk_during_an_epoch_does_not_lose_the_training(tmp_path, monkeypa
     fit_small_network(tmp_path / "t.csv")
     assert len(read(tmp_path / "t.csv")) == 3
     assert "row of epoch 1 is not written yet" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_two_replicas_learn_what_one_does(tmp_path):
-    code, stderr = ForkedProcess(tmp_path / "log", parallel_training.train_on_one_and_on_two_devices, tmp_path).end()
-    assert code == 0, stderr
-    one, two = read(tmp_path / "one.csv"), read(tmp_path / "two.csv")
-    assert one[0]["loss"] != one[-1]["loss"]
-    for row_of_one, row_of_two in zip(one, two, strict=True):
-        assert row_of_one == pytest.approx(row_of_two, abs=1e-5)
-    # A loss of sums is that of each replica's half of the batch, not that of the whole.
-    images, target = next(iter(data_loader.training_dataset(random_patches(), 4, 1)))
-    truth, probability = target[..., 0], small_network()(images)[..., 0]
-    whole, first, second = (
-        float(losses.dice_loss(truth[part], probability[part], tf.ones_like(truth[part])))
-        for part in (slice(4), slice(2), slice(2, 4))
-    )
-    halves = (first + second) / 2
-    assert read(tmp_path / "dice.csv")[0]["loss"] == pytest.approx(halves, abs=1e-5)
-    assert abs(whole - halves) > 1e-4
-
-
-@pytest.mark.slow
-def test_two_workers_learn_what_one_does(tmp_path):
-    tables = {}
-    for name, ports in (("one", free_ports(1)), ("two", free_ports(2))):
-        tables[name] = [tmp_path / f"{name}_{index}.csv" for index in range(len(ports))]
-        processes = [
-            ForkedProcess(
-                table.with_suffix(".log"),
-                parallel_training.train_as_worker,
-                table,
-                len(ports),
-                TF_CONFIG=tf_config(ports, index),
-            )
-            for index, table in enumerate(tables[name])
-        ]
-        for code, stderr in [process.end() for process in processes]:
-            assert code == 0, stderr
-    (alone,), (first, second) = (map(read, paths) for paths in tables.values())
-    assert first == second
-    for row_alone, row_of_first in zip(alone, first, strict=True):
-        assert row_alone == pytest.approx(row_of_first, abs=1e-5)
