@@ -35,6 +35,7 @@ COMMANDS = {
 HELP = {"-h", "--help"}
 INVALID = 2
 CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
+INTERRUPTED = 130  # likewise SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,12 +79,15 @@ def _help() -> str:
 
 
 def run() -> int:
-    """Run the command of this process; ends quietly where the reader of its output, such as `head`, is gone."""
+    """Run the command of this process; ends quietly on Ctrl-C, and where a reader of its output, as `head`, is gone."""
     try:
         try:
             return main()
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         if _stdout_is_open():
             raise  # another pipe broke

@@ -251,7 +251,7 @@ class Train(Section):
     thin_vessel_weight: Weight
     skeleton_recall_weight: Annotated[Weight | tuple[Weight, ...], BeforeValidator(_one_message)]
     patience: Count | None
-    monitor: Literal["f1", "iou", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
+    monitor: Literal["f1", "iou_mean", "mcc", "accuracy", "precision", "recall", "specificity", "loss"]
     mixed_precision: bool
     ensemble_size: Annotated[Count, Field(le=100)]
     cpu_threads: Annotated[Count, Field(le=1024)]

@@ -144,6 +144,15 @@ def test_closed_pipe_ends_a_command_quietly(arguments):
     assert (ended.returncode, ended.stderr) == (commands.CLOSED_PIPE, "")
 
 
+def test_interrupted_command_ends_quietly(monkeypatch, capsys):
+    def stop() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "main", stop)
+    assert commands.run() == commands.INTERRUPTED
+    assert capsys.readouterr().err == "stopped\n"
+
+
 def test_other_broken_pipe_is_not_hidden(monkeypatch):
     def send_to_a_process_that_is_gone() -> int:
         raise BrokenPipeError

@@ -6,13 +6,14 @@ the exit code is 1 where dvc.yaml is stale.
 """
 
 import argparse
-import ast
 import io
 import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+
+from src.common.module_imports import imported_files
 
 PIPELINE = Path("dvc.yaml")
 # How a stage starts and reads its parameters: DVC tracks the values themselves.
@@ -27,18 +28,6 @@ COPIED = {"src/tracking/model_packaging.py": ("src/serving/mlflow_pyfunc.py", "s
 LEAST_FOLDER = 3  # modules of a package that is listed as a folder
 
 
-def imported(path: Path) -> set[Path]:
-    """The files of `src` and `stages` that a module imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-    ours = (name for name in names if name.partition(".")[0] in ("src", "stages"))
-    return {file for name in ours if (file := Path(*name.split(".")).with_suffix(".py")).is_file()}
-
-
 def code_of(script: Path) -> set[str]:
     """The files of code that a stage or module runs, transitively, and the data files that belong to them."""
     todo, found = [script], set()
@@ -46,7 +35,7 @@ def code_of(script: Path) -> set[str]:
         path = todo.pop()
         if path not in found and path.as_posix() not in EXEMPT:
             found.add(path)
-            todo += [*imported(path), *map(Path, COPIED.get(path.as_posix(), ()))]
+            todo += [*imported_files(path, Path(), ("src", "stages")), *map(Path, COPIED.get(path.as_posix(), ()))]
     code = {path.as_posix() for path in found}
     return code.union(*(DATA_OF_CODE.get(file, set()) for file in code))
 

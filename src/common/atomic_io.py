@@ -17,7 +17,7 @@ FOLDERS_HAVE_DESCRIPTORS = hasattr(os, "O_DIRECTORY")  # not on Windows, which s
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically, through a `.part` file beside it that never stays behind.
+    """Write `content` to `path` atomically, through a `.part` file beside it; only a killed process leaves it behind.
 
     The content is on the disk when this returns. Ctrl-C and SIGTERM are deferred until then.
 
@@ -107,10 +107,15 @@ def read_text(path: Path) -> str:
         ValueError: it is no UTF-8; the message begins with the path.
         OSError: there is no such file, or it cannot be read.
     """
+    return decode_text(path.read_bytes(), path)
+
+
+def decode_text(content: bytes, name: object) -> str:
+    """Decode a text in UTF-8, without a byte order mark; ValueError that begins with `name`."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected a text in UTF-8, got {error.reason} at byte {error.start}") from error
+        raise ValueError(f"{name}: expected a text in UTF-8, got {error.reason} at byte {error.start}") from error
 
 
 def parse_rows(text: str, name: object) -> list[list[str]]:

@@ -28,8 +28,9 @@ class Journal:
 
     def add(self, row: dict[str, str]) -> None:
         """Append a row to the file; it is on the disk when this returns."""
-        with self.path.open("ab", buffering=0) as file:
+        with self.path.open("ab") as file:
             file.write(_line([row[column] for column in self.columns]))
+            file.flush()
             os.fsync(file.fileno())
         self.rows[row[self.columns[0]]] = row
 

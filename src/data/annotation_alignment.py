@@ -11,13 +11,14 @@ import numpy as np
 
 from src.common import image_geometry
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
-from src.data import duplicate_detection
+from src.data import image_detail
 
 # Lengths are in pixels of an image whose field of view is REFERENCE_FOV_DIAMETER wide.
 FINE, COARSE, WIDE = 1.0, 7.0, 14.0  # a vessel is wider than the first; illumination varies over the second and beyond
 MAX_OFFSET = 45  # displacements tried, in both directions along both axes
-# On DRIVE, CHASE_DB1, RBV and phantoms of 584x565 a ground truth has a contrast of .95 or more, highest in place, and
-# of .41 or less when displaced by 10 pixels. Flipped or rotated by 180 degrees it has .21 or less within MAX_OFFSET.
+# On DRIVE, CHASE_DB1, RBV and synthetic images of 584x565 a ground truth has a contrast of .95 or more, highest in
+# place, and of .41 or less when displaced by 10 pixels. Flipped or rotated by 180 degrees it has .21 or less within
+# MAX_OFFSET.
 MIN_CONTRAST = 0.3
 MIN_CONTRAST_RATIO = 0.5  # to the highest contrast
 
@@ -47,11 +48,11 @@ def measure_alignment(image: np.ndarray, annotation: np.ndarray, fov: np.ndarray
         The alignment; None where no vessel is annotated in the field of view.
     """
     side = REFERENCE_FOV_DIAMETER
-    green, vessels, weight = duplicate_detection.crop_to_fov(fov, side, image[..., 1], annotation, fov)
+    green, vessels, weight = image_detail.crop_to_fov(fov, side, image[..., 1], annotation, fov)
     if not vessels.any():
         return None
     scale = side / image_geometry.fov_diameter(fov)
-    darkness = -duplicate_detection.band_pass_detail(green, weight, FINE, COARSE, WIDE)
+    darkness = -image_detail.band_pass_detail(green, weight, FINE, COARSE, WIDE)
     contrasts = _displaced_sums(darkness, vessels) / vessels.sum()
     row, column = np.unravel_index(contrasts.argmax(), contrasts.shape)
     return Alignment(

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
 
+from src.data.image_files import is_leftover
+
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 MAX_FILE_BYTES = 512 * 2**20  # decompressed; the largest of the public data sets is below 30 MB
 MAX_ARCHIVE_BYTES = 4 * 2**30  # all members, decompressed; HRF has less than 1 GB
@@ -83,7 +85,7 @@ def list_files(path: Path) -> list[tuple[PurePosixPath, StoredFile]]:
     """
     if path.is_dir():
         top = PurePosixPath(path.name)
-        inside = sorted(p for p in path.rglob("*") if p.is_file())
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and not is_leftover(p.name))
         plain = [(top / p.relative_to(path).as_posix(), StoredFile(p)) for p in inside if not is_archive(p)]
         archived = [(top / place, file) for p in inside if is_archive(p) for place, file in list_files(p)]
         return plain + archived

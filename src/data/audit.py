@@ -8,10 +8,8 @@ from itertools import combinations, groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from src.common import image_geometry
 from src.data import annotation_alignment, custom_dataset, duplicate_detection, samples
 from src.data.samples import Sample
 
@@ -56,51 +54,31 @@ def audit_subsets(root: Path, subsets: Iterable[str]) -> AuditReport:
     """Audit the subsets at root/<subset>.
 
     Raises:
-        ValueError: an id is repeated; an annotation is not in 0 and 255, not of the size of the image, empty where it
-            must not be, or inverted; or two subsets contain copies of one image.
+        ValueError: a ground truth is empty where it must not be, or it or its field of view is inverted; or two
+            subsets contain copies of one image.
     """
     least = {"validation": 0}  # where data.validation_fraction is 0
     found = [(subset, sample) for subset in subsets for sample in samples.find(root / subset, least.get(subset, 1))]
-    check_no_repeats(found)
     inspected = [inspect(subset, sample) for subset, sample in found]
     check_no_leakage(inspected)
     warnings = [warning for one in inspected for warning in (*find_implausible(one), *find_misaligned(one))]
     return AuditReport(summary_rows(inspected), warnings)
 
 
-def check_no_repeats(found: Iterable[tuple[str, Sample]]) -> None:
-    """Raise ValueError where a data set has an id twice, within a subset or in two."""
-    first: dict[tuple[str, str], str] = {}
-    for subset, sample in found:
-        key = (sample.dataset, sample.id)
-        if key in first:
-            raise ValueError(
-                f"{_name(subset, sample, 'images')}: expected an id once in a data set, "
-                f"got {sample.id} of {sample.dataset} in {first[key]} as well"
-            )
-        first[key] = subset
-
-
 def inspect(subset: str, sample: Sample) -> InspectedSample:
     """Read an image and its annotations, and measure them; ValueError as in `audit_subsets`."""
-    image = samples.image(sample)
-    size = image.shape[:2]
-    truth, fov = (_read_annotation(subset, sample, kind, size) for kind in ("truth", "fov"))
-    second = sample.path("second_observer").exists()
-    if second:
-        _read_annotation(subset, sample, "second_observer", size)
-    if not fov.any():
-        raise ValueError(f"{_name(subset, sample, 'fov')}: expected a field of view, got an empty one")
+    image, truth, fov = samples.image(sample), samples.truth(sample), samples.fov(sample)
+    name = _name(subset, sample, "truth")
     if subset != "test" and not truth.any():
-        raise ValueError(f"{_name(subset, sample, 'truth')}: expected vessels to learn from, got an empty annotation")
-    custom_dataset.check_not_inverted(Path(_name(subset, sample, "truth")), truth, fov)
+        raise ValueError(f"{name}: expected vessels to learn from, got an empty annotation")
+    custom_dataset.check_not_inverted(Path(name), truth, fov)
     return InspectedSample(
         subset,
         sample,
-        size,
+        image.shape[:2],
         float(truth.mean()),
         float(fov.mean()),
-        second,
+        sample.path("second_observer").exists(),
         duplicate_detection.signature(image, fov),
         annotation_alignment.measure_alignment(image, truth, fov),
     )
@@ -153,26 +131,6 @@ def _leaks(first: Sequence[InspectedSample], second: Sequence[InspectedSample]) 
     values = duplicate_detection.similarity(*(np.stack([one.signature for one in part]) for part in (first, second)))
     for i, j in np.argwhere(values > duplicate_detection.COPY_SIMILARITY):
         yield float(values[i, j]), first[i].name("images"), second[j].name("images")
-
-
-def _read_annotation(subset: str, sample: Sample, kind: str, expected: tuple[int, ...]) -> np.ndarray:
-    """Read an annotation, (H, W) bool, and check its levels and size."""
-    name = _name(subset, sample, kind)
-    levels = cv2.imdecode(np.fromfile(sample.path(kind), np.uint8), cv2.IMREAD_UNCHANGED)
-    if levels is None or levels.ndim != 2 or not np.isin(levels, (0, 255)).all():
-        raise ValueError(f"{name}: expected a greyscale image of 0 and 255, got {_describe(levels)}")
-    image_geometry.check_like_image(name, levels.shape, expected)
-    return levels > 0
-
-
-def _describe(levels: np.ndarray | None) -> str:
-    """Describe an image that is no annotation."""
-    if levels is None:
-        return "one that cannot be decoded"
-    if levels.ndim != 2:
-        return f"one of {levels.shape[2]} channels"
-    found = np.unique(levels)
-    return f"one with {len(found)} levels from {found[0]} to {found[-1]}"
 
 
 def _summary(part: Sequence[InspectedSample]) -> tuple:

@@ -12,6 +12,8 @@ from src.data.image_files import ImageFiles, is_leftover
 from src.data.image_opening import SUFFIXES
 
 MAX_VESSEL_FRACTION = 0.5  # of the FOV; annotations have some 0.1, inverted ones some 0.9
+MIN_INSIDE_FRACTION = 0.5  # of the vessels, in the FOV
+FILES = ("images", "truth", "fov", "second_observer", "groups.csv")
 IN_EXPERIMENTS = "in `dvc exp run --temp` and `--queue` images that git ignores are absent: give an absolute path there"
 
 
@@ -31,12 +33,15 @@ def find(name: str, root: Path) -> list[CustomImage]:
 
     Raises:
         FileNotFoundError: a folder, an image or a ground truth is missing, or there are no images.
-        ValueError: two files have one name, a file is no image file, a folder in `root` is a link, or groups.csv does
-            not fit.
+        ValueError: two files have one name, a file is no image file, a folder in `root` is a link, groups.csv does
+            not fit, or `root` holds anything else.
     """
     for needed in (root, root / "images"):
         if not needed.is_dir():
             raise FileNotFoundError(f"{needed}: expected a folder ({key(name)}), found none; {IN_EXPERIMENTS}")
+    for path in sorted(root.iterdir()):
+        if path.name not in (*FILES, "README.md") and not is_leftover(path.name):
+            raise ValueError(f"{path}: expected nothing but {', '.join(FILES)} (and README.md)")
     images = _image_files(root / "images")
     if not images:
         raise FileNotFoundError(f"{root / 'images'}: expected at least one image, found none; {IN_EXPERIMENTS}")
@@ -59,12 +64,17 @@ def key(name: str) -> str:
 
 
 def check_not_inverted(path: Path, vessels: np.ndarray, fov: np.ndarray) -> None:
-    """Raise ValueError naming `path` where (H, W) bool vessels fill more of the FOV than vessels can."""
+    """Raise ValueError naming `path` where (H, W) bool vessels fill most of the FOV, or are mostly outside of it."""
     fraction = vessels[fov].mean()
     if fraction > MAX_VESSEL_FRACTION:
         raise ValueError(
             f"{path}: expected vessels in at most {MAX_VESSEL_FRACTION:.0%} of the field of view, got {fraction:.0%} "
             "(inverted: black on white?)"
+        )
+    if vessels.any() and fov[vessels].mean() < MIN_INSIDE_FRACTION:
+        raise ValueError(
+            f"{path}: expected at least {MIN_INSIDE_FRACTION:.0%} of the vessels in the field of view, got "
+            f"{fov[vessels].mean():.0%} (is the field of view inverted?)"
         )
 
 

@@ -8,13 +8,14 @@ stretched, compressed or brightened. Crops, and other images of the same eye, ar
 import cv2
 import numpy as np
 
+from src.data import image_detail
+
 SIDE = 192  # pixels of the field of view that a signature is taken from
 FINE, COARSE = 1.5, 8.0  # pixels of these: vessels are about as wide as the first, illumination varies over the second
-MIN_CONTRAST = 0.1  # grey levels, and fraction of the local deviation: fainter details are rounding errors
 RADII, ANGLES = 40, 180
 MAX_RADIUS = 0.92  # fraction of the radius: beyond it are stray light and the border of the field of view
-# On DRIVE, CHASE_DB1, RBV and phantoms of 584x565, copies of an image have a similarity of .91 or more (.57 when
-# reduced to a third and compressed to JPEG of quality 20), images of two eyes .39 or less.
+# On DRIVE, CHASE_DB1, RBV and synthetic images of 584x565, copies of an image have a similarity of .91 or more (.57
+# when reduced to a third and compressed to JPEG of quality 20), images of two eyes .39 or less.
 COPY_SIMILARITY = 0.5
 BLOCK = 64  # images compared at once with all others: bounds the memory
 
@@ -29,16 +30,16 @@ def signature(image: np.ndarray, fov: np.ndarray) -> np.ndarray:
     Returns:
         (ANGLES // 2 + 1, RADII) complex64; about zero for an image without contrast.
     """
-    green, weight = crop_to_fov(fov, SIDE, image[..., 1], fov)
+    green, weight = image_detail.crop_to_fov(fov, SIDE, image[..., 1], fov)
     angle = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)[:, None]
     radius = MAX_RADIUS * (np.arange(RADII) + 0.5) / RADII
     points = np.stack([radius * np.cos(angle), radius * np.sin(angle)])
     centre, axes = _ellipse(weight)
     x, y = (np.tensordot(axes, points, 1) + centre[:, None, None]).astype(np.float32)
-    contrast = band_pass_detail(green, weight, FINE, COARSE, COARSE)
+    contrast = image_detail.band_pass_detail(green, weight, FINE, COARSE, COARSE)
     polar = cv2.remap(contrast, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     polar *= np.sqrt(radius / radius.sum() / ANGLES)  # so that every part of the disc counts by its area
-    norm = max(float(np.linalg.norm(polar)), MIN_CONTRAST)
+    norm = max(float(np.linalg.norm(polar)), image_detail.MIN_CONTRAST)
     return np.fft.rfft(polar / norm, axis=0).astype(np.complex64)
 
 
@@ -60,42 +61,6 @@ def similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         for other in (others.conj(), others):  # correlation, and that with the mirror image
             np.maximum(found[rows], np.fft.irfft(block @ other, ANGLES, axis=0).max(axis=0), out=found[rows])
     return found
-
-
-def crop_to_fov(fov: np.ndarray, side: int, *images: np.ndarray) -> list[np.ndarray]:
-    """Crop (H, W) images to the bounding box of a field of view, and resize them to a longer side of `side`; float32.
-
-    Outside the (H, W) bool field of view they are 0.
-    """
-    x, y, width, height = cv2.boundingRect(fov.astype(np.uint8))
-    cut = np.s_[y : y + height, x : x + width]
-    size = tuple(max(round(length * side / max(width, height)), 1) for length in (width, height))
-    inside = ((image[cut] * fov[cut]).astype(np.float32) for image in images)
-    return [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in inside]
-
-
-def band_pass_detail(green: np.ndarray, weight: np.ndarray, fine: float, coarse: float, wide: float) -> np.ndarray:
-    """Band-pass filter an image and divide by the local standard deviation; bright details are positive.
-
-    Args:
-        green: (H, W) float32.
-        weight: field of view, (H, W) float32, 0 to 1.
-        fine: standard deviation of the smaller Gaussian, pixels.
-        coarse: that of the larger Gaussian.
-        wide: that of the Gaussian in which the local deviation is taken.
-
-    Returns:
-        (H, W) float32; 0 outside the field of view.
-    """
-
-    def smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-        blurred, norm = (
-            cv2.GaussianBlur(part, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT) for part in (values, weight)
-        )
-        return blurred / np.maximum(norm, 1e-3)
-
-    lighter = (smooth(green, fine) - smooth(green, coarse)) * weight
-    return np.where(weight > 0.5, lighter / (np.sqrt(smooth(lighter**2, wide)) + MIN_CONTRAST), 0)
 
 
 def _ellipse(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

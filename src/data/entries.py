@@ -23,7 +23,7 @@ FIRST_TEST = 5000  # number of the first synthetic test image, whatever the numb
 
 
 class Entry(NamedTuple):
-    """An image that is not yet loaded. `load` works in another process, too; `pixel_count` reads only the header."""
+    """An image that is not yet loaded. `load` works in another process, too; `pixel_count` decodes no pixel."""
 
     dataset: str
     id: str
@@ -142,8 +142,11 @@ def _load(
     truth = annotation(files.truth)
     if files.fov is not None:
         fov = annotation(files.fov)
+    elif decoded.opaque is not None:
+        fov, _ = fov_detection.opaque_field(decoded.opaque)
+        image = np.where(decoded.opaque[..., None], image, np.uint8(0))  # colours that nobody sees
     else:
-        fov = _detect_fov(image, files.image) if decoded.opaque is None else decoded.opaque
+        fov = _detect_fov(image, files.image)
     second = None if files.second_observer is None else annotation(files.second_observer)
     if files.fov is not None and not fov.any():
         raise ValueError(f"{files.fov.file}: expected a field of view, got an empty one")

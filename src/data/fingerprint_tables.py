@@ -16,11 +16,15 @@ def write(table: Path, folder: Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
+        ValueError: the name of a file is no text, or holds a line end or the like.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder (data.custom.{table.stem}), found none")
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     kept = sorted((place.as_posix(), path) for place, path in files.items() if not any(map(is_leftover, place.parts)))
+    for place, _ in kept:
+        if not place.isprintable():
+            raise ValueError(f"{folder}: expected file names of printable characters, got {place!r}")
     atomic_io.write_rows(table, [COLUMNS, *((place, sha256(path)) for place, path in kept)])
 
 

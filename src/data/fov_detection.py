@@ -49,6 +49,15 @@ def count_fields(image: np.ndarray) -> int:
     return len(separate_fields(_opened(brightness > _rough_threshold(border, level))))
 
 
+def opaque_field(opaque: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the field of view of an image that is opaque where the (H, W) bool array is, and how many there are.
+
+    It is the largest piece: opaque text or specks beside it are none.
+    """
+    fields = separate_fields(opaque)
+    return fields[0], len(fields)
+
+
 def separate_fields(binary: np.ndarray) -> list[np.ndarray]:
     """Return the parts of an (H, W) bool image that may each be a field of view, the largest first; at least one."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(binary.astype(np.uint8))

@@ -49,9 +49,7 @@ def read_fundus(image: object, name: str, fov: object = None) -> FundusInput:
     if fov is not None:
         found, fields = _read_given_fov(fov, image, f"{name}, fov"), 1
     elif decoded.opaque is not None:
-        separate = fov_detection.separate_fields(decoded.opaque)
-        fields = len(separate)
-        found = decoded.opaque if fields == 1 else separate[0]
+        found, fields = fov_detection.opaque_field(decoded.opaque)
         image = np.where(decoded.opaque[..., None], image, np.uint8(0))  # colours that nobody sees
     else:
         found, fields = _detect_fov(image, name)

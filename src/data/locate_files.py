@@ -12,6 +12,7 @@ import requests
 from src.data import archives
 from src.data.archives import StoredFile
 from src.data.dataset_types import DataSet, Download, Record
+from src.data.image_files import is_leftover
 
 VARIABLE = "FUNDUS_ARCHIVES"  # environment variable: the user's folder of data sets
 TRIES = 3
@@ -77,7 +78,8 @@ def _search(dataset: DataSet, places: Iterable[str], folder: Path) -> dict[str, 
 
 def _is_named_after(dataset: DataSet, path: Path) -> bool:
     name = "".join(filter(str.isalnum, archives.stem(path).lower()))
-    return name in dataset.names and (path.is_dir() or archives.is_archive(path))
+    is_named = name in dataset.names and not is_leftover(path.name)  # macOS leaves ._NAME.zip beside NAME.zip
+    return is_named and (path.is_dir() or archives.is_archive(path))
 
 
 def _missing(used: Iterable[Record], found: Mapping[str, StoredFile]) -> list[str]:

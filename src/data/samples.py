@@ -18,7 +18,7 @@ from src.common import atomic_io, probability_levels
 
 TABLE = "samples.csv"
 COLUMNS = ("dataset", "id", "group")
-PNG_BYTES = 1.5  # per pixel, of an image with its annotations or of a probability map; DRIVE and phantoms: 1.0 to 1.3
+PNG_BYTES = 1.5  # per pixel, of an image with its annotations or of a probability map; DRIVE has 1.0 to 1.3
 UNDECODABLE = "expected an image file, got one that cannot be decoded"
 
 

@@ -105,7 +105,7 @@ def hold_out_fold(
 
 
 def subsample(images: Iterable[Image], max_images: int | None, seed: int) -> list[Image]:
-    """Select at most `max_images` of each data set at random by `seed`, all where None; phantoms are all kept.
+    """Select at most `max_images` of each data set at random by `seed`, all where None; synthetic images are all kept.
 
     A smaller selection is part of a larger one.
     """

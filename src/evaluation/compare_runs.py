@@ -13,6 +13,7 @@ from src.common.markdown import interval, number, p_value, table
 from src.evaluation import git_revisions, paired_scores, result_tables
 from src.evaluation.paired_scores import ScoreComparison
 from src.metrics import metric_definitions
+from src.params import SEED_LIMIT
 
 DESCRIPTION = """
 Compare the scores of two runs image by image: means of both, the mean difference (new - old) with its 95 % interval,
@@ -27,7 +28,6 @@ EXIT_CODES = {
 }
 EXAMPLES = ("main gamma3", "HEAD~1 metrics --format markdown", "main metrics --observer second_observer")
 PER_IMAGE = Path("metrics/per_image.csv")
-RUN_SPECIFIC = ("loss",)  # defined by each run's own parameters
 MIN_RESAMPLES = 100
 HEAD = ("score", "old mean", "new mean", "new - old", "95 % interval", "p", "images better", "images worse", "images")
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--observer", choices=tuple(metric_definitions.OBSERVERS), default="model", help="whose scores")
     parser.add_argument("--format", choices=tuple(FORMATS), default="text", help="of the output")
     parser.add_argument("--resamples", type=_resamples, default=5000, help="of the bootstrap, at least 100")
-    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap")
+    parser.add_argument("--seed", type=_seed, default=1, help="of the bootstrap")
     given = parser.parse_args(arguments)
     try:
         tables = read_run(given.old), read_run(given.new)
@@ -90,7 +90,7 @@ def compare(
     for dataset in common:
         before, after = paired_scores.match_images(dataset, old, new)
         for score in metric_definitions.SCORES:
-            if score in before and score in after and score not in RUN_SPECIFIC:
+            if score in before and score in after and score not in paired_scores.RUN_SPECIFIC:
                 rows.append(paired_scores.compare_score(dataset, score, before, after, resamples, seed))
     return [row for row in rows if row.difference.images]
 
@@ -139,6 +139,12 @@ def _of_one_run(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
 
 def _test_sets(table: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(table["dataset"])) or "none"
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= SEED_LIMIT:
+        raise argparse.ArgumentTypeError(f"expected 0 to {SEED_LIMIT - 1}, got {text}")
+    return int(text)
 
 
 def _resamples(text: str) -> int:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from src.evaluation import paired_scores
-from src.evaluation.compare_runs import RUN_SPECIFIC
 from src.evaluation.gate_inputs import LATER_KEYS, TEST_DATA, CommittedRun
 from src.metrics import metric_definitions
 from src.params import RegressionGate
@@ -167,7 +166,7 @@ def _fail_other_widths(row: GateRow, before: CommittedRun, after: CommittedRun) 
 
 
 def _check_known(gate: RegressionGate) -> None:
-    known = [name for name in metric_definitions.SCORES if name not in RUN_SPECIFIC]
+    known = [name for name in metric_definitions.SCORES if name not in paired_scores.RUN_SPECIFIC]
     for score in gate.tolerances:
         if score.removeprefix(POOLED) not in known:
             expected = f"expected one of {', '.join(known)}, or {POOLED} before it"

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from src.common import atomic_io
+
 
 class FileTree(NamedTuple):
     """The project's files: those of a git revision, or of the folder `root` where `revision` is None."""
@@ -34,10 +36,7 @@ class FileTree(NamedTuple):
 
     def text(self, path: Path) -> str:
         """Read a file of the project as text; ValueError also where it is no UTF-8."""
-        try:
-            return self.read(path).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.label(path)}: expected UTF-8, got {error.reason}") from error
+        return atomic_io.decode_text(self.read(path), self.label(path))
 
     def label(self, path: Path) -> str:
         """Return how messages name a file of this tree."""

@@ -9,6 +9,7 @@ import pandas as pd
 from src.metrics import bootstrap, metric_definitions
 from src.metrics.bootstrap import Difference
 
+RUN_SPECIFIC = ("loss",)  # defined by each run's own parameters
 COUNTS = {"vessel": ["tp", "fn"], "background": ["fp", "tn"]}  # sums that every prediction leaves unchanged
 
 

@@ -15,14 +15,14 @@ LOCK = Path("dvc.lock")
 PARAMS, METRICS = "params.yaml", "metrics/"
 
 
-class LockedFile(BaseModel):
+class LockedFile(BaseModel, extra="allow"):
     """A file or folder that a stage read or wrote."""
 
     path: str
     md5: str | None = None
 
 
-class LockedStage(BaseModel):
+class LockedStage(BaseModel, extra="allow"):
     """What a stage read and wrote when it last ran, and its parameters by file and section."""
 
     deps: list[LockedFile] = []

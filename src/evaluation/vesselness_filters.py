@@ -43,7 +43,7 @@ def vessel_maps(
 
     Args:
         names: the filters, keys of FILTERS.
-        image: (H, W, 3) uint8 RGB, prepared as for the network; see `normalization.prepare`.
+        image: (H, W, 3) uint8 RGB, not yet prepared.
         fov: its field of view, (H, W) bool.
         fov_diameter: pixels to which the FOV is scaled for filtering.
         clahe_clip_limit: see `normalization.prepare`.

@@ -23,24 +23,24 @@ def segment_image(
     Args:
         image: (H, W, 3) uint8 RGB.
         fov: field of view, (H, W) bool with at least one pixel.
-        predictor: the network; its `tta_scales` are averaged, weighted or not.
+        predictor: the network; the `tta_scales` of its config are averaged, weighted or not.
         fov_diameter: of the network's input at scale 1, in pixels; that of an image of low resolution may be
             smaller, see `input_diameters`.
         clahe_clip_limit: see `normalization.prepare`.
     """
-    predictions = []
-    diameters = [scale * fov_diameter for scale in predictor.tta_scales]
-    for diameter in input_diameters(diameters, fov, predictor.min_scale_factor):
+    predictions, config = [], predictor.config
+    diameters = [scale * fov_diameter for scale in config.tta_scales]
+    for diameter in input_diameters(diameters, fov, config.min_scale_factor):
         prepared = normalization.prepare(image, fov, diameter, clahe_clip_limit)
         prediction = predictor.predict(prepared.image)
         predictions.append(prediction.apply(lambda array: normalization.to_native(array, fov.shape)))
-    weights = scale_weights([each.probability for each in predictions], fov) if predictor.scale_weighting else None
+    weights = scale_weights([each.probability for each in predictions], fov) if config.scale_weighting else None
     merged = merge_scales(predictions, weights).apply(lambda array: np.where(fov, array, np.float32(0)))
     probability = merged.probability
-    if predictor.logit_adjustment:
+    if config.logit_adjustment:
         probability = adjust_logits(probability, fov)
-    if predictor.hysteresis_threshold is not None:
-        probability = apply_hysteresis(probability, predictor.hysteresis_threshold)
+    if config.hysteresis_threshold is not None:
+        probability = apply_hysteresis(probability, config.hysteresis_threshold)
     return merged._replace(probability=probability)
 
 

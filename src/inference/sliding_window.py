@@ -78,19 +78,17 @@ def merge_scales(predictions: list[Prediction], weights: np.ndarray | None = Non
 
 
 class SlidingWindowPredictor:
-    """A network that predicts prepared images of any size; `segment_image` calls it once for each of `tta_scales`."""
+    """A network that predicts prepared images of any size, with the `config` by which `segment_image` does the rest."""
 
     def __init__(self, forward: Forward, input_size: int | None, config: InferenceConfig) -> None:
         """Wrap the network `forward`, whose input has sides of `input_size` pixels, or of any length (None)."""
         self.forward = forward
+        self.config = config
         self.any_size = input_size is None
         self.tile = config.tile if input_size is None else input_size
         self.stride = self.tile - min(config.overlap, self.tile // 2)
         self.flips = FLIPS if config.tta_flips else FLIPS[:1]
         self.batch_size = config.batch_size
-        self.tta_scales, self.min_scale_factor = config.tta_scales, config.min_scale_factor
-        self.logit_adjustment, self.scale_weighting = config.logit_adjustment, config.scale_weighting
-        self.hysteresis_threshold = config.hysteresis_threshold
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict a prepared image, (H, W, 3) uint8, at its own size."""

@@ -113,7 +113,7 @@ OBSERVERS = {
 HISTORY = {  # scores of each epoch, in training.csv
     "accuracy": "Accuracy",
     "f1": "F1 score",
-    "iou": "IoU (mean of both classes)",
+    "iou_mean": "IoU (mean of both classes)",
     "loss": "Loss",
     "mcc": "MCC",
     "precision": "Precision",

@@ -100,7 +100,11 @@ def _interval_rows(run: RunResults, dataset: str) -> list[tuple[str, dict[str, d
 
 def _range(rows: list[SummaryRow]) -> tuple[float, float]:
     """Return the lowest and highest of means and ends of intervals."""
-    values = np.array([[row.mean, row.low, row.high] for row in rows], float)
+    return _lowest_and_highest(np.array([[row.mean, row.low, row.high] for row in rows], float))
+
+
+def _lowest_and_highest(values: np.ndarray) -> tuple[float, float]:
+    """Return the extremes of the defined values; NaN where none is."""
     return (np.nan, np.nan) if np.isnan(values).all() else (float(np.nanmin(values)), float(np.nanmax(values)))
 
 
@@ -140,7 +144,7 @@ def _figure(run: RunResults, contents: ReportContents, name: str) -> dict[str, A
 def _curve(history: pd.DataFrame, name: str, title: str) -> dict[str, Any]:
     """Return the learning curve of one score: points of training and validation, ends of the axis, last values."""
     table = history[["epoch", name, f"validation_{name}"]].to_numpy(float)
-    lowest, highest = float(np.nanmin(table[:, 1:])), float(np.nanmax(table[:, 1:]))
+    lowest, highest = _lowest_and_highest(table[:, 1:])
     lines = [_points(table[:, 0], values, lowest, highest) for values in table[:, 1:].T]
     last = [number(values[-1], 3) for values in table[:, 1:].T]
     return {"title": title, "lowest": number(lowest, 3), "highest": number(highest, 3), "lines": lines, "last": last}

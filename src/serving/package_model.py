@@ -51,7 +51,6 @@ def package(network: Path, validation: Path, params: Params, out: Path, calibrat
         FileNotFoundError: the network, validation.json or an image is missing.
         ValueError: validation.json holds no threshold, images are invalid, or the network cannot be quantized.
     """
-    check_run_is_complete(network, validation)
     preprocess, evaluate = params.preprocess, params.evaluate
     settings = ModelSettings(
         **preprocess.model_dump(),
@@ -65,15 +64,16 @@ def package(network: Path, validation: Path, params: Params, out: Path, calibrat
     atomic_io.write_bytes(out, add_settings(content, settings))
 
 
-def check_run_is_complete(network: Path, validation: Path) -> None:
-    """Raise FileNotFoundError where one of the files is missing."""
-    for path, stage in ((network, "export"), (validation, "evaluate")):
+def check_last_run(params: Params) -> None:
+    """Check that network, threshold and parameters are those of the last run, as dvc.lock has them.
+
+    Raises:
+        FileNotFoundError: network or threshold is missing.
+        ValueError: one of them is another.
+    """
+    for path, stage in ((NETWORK, "export"), (VALIDATION, "evaluate")):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; run `dvc repro {stage}`")
-
-
-def check_last_run(params: Params) -> None:
-    """Raise ValueError where network, threshold or parameters are not those of the last run, as dvc.lock has them."""
     advice = "; run `dvc repro`"
     lock = pipeline_status.read_lock(WORKING)
     outs = lock.outs()
@@ -111,7 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         params = load_params()
-        check_run_is_complete(NETWORK, VALIDATION)
         check_last_run(params)
         package(NETWORK, VALIDATION, params, options.out, TRAINING_IMAGES if options.int8 else None)
     except (ValueError, OSError) as error:

@@ -3,7 +3,6 @@
 A process that has nothing of this project can load it, from any folder: see `src/serving/mlflow_pyfunc.py`.
 """
 
-import ast
 import hashlib
 import json
 import re
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from src.common.module_imports import imported_files
 from src.tracking.mlflow_setup import MlflowClient, MlflowException, Model, ModelSignature, entities, mlflow, types
 from src.tracking.run_record import ModelRecord
 
@@ -55,20 +55,8 @@ def served_code() -> list[Path]:
         path = todo.pop()
         if path not in found:
             found.add(path)
-            todo += _imported_modules(path)
+            todo += imported_files(path, PROJECT)
     return sorted(found)
-
-
-def _imported_modules(path: Path) -> list[Path]:
-    """Return the modules of `src` that a module imports, anywhere in it."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    files = [PROJECT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("src.")]
-    return [file for file in files if file.is_file()]
 
 
 def log_model(client: MlflowClient, run_id: str, model: ModelRecord) -> str:

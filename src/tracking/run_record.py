@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from src.common import provenance
-from src.evaluation import result_tables
+from src.evaluation import pipeline_status, result_tables
+from src.evaluation.git_revisions import FileTree
+from src.evaluation.pipeline_status import Lock
 from src.tracking.run_tags import (
     FINGERPRINT,
     TRAINING,
-    Lock,
     Params,
     environment_tags,
     fingerprint,
     lock_hash,
     output_hashes,
-    read_lock,
     training_hash,
 )
 
@@ -103,7 +103,8 @@ def gather_run(paths: RunPaths, params: Params, model: ModelRecord | None) -> Ru
         OSError: a file is missing.
     """
     project, metrics = paths.project, paths.metrics
-    lock = read_lock(project / "dvc.lock")
+    in_place = (project / pipeline_status.LOCK).exists()
+    lock = pipeline_status.read_lock(FileTree(str(project), None, project)) if in_place else Lock(stages={})
     tables = [metrics / name for name in provenance.RESULT_TABLES]
     tags = {
         **output_hashes(lock),
@@ -155,7 +156,7 @@ def input_data(lock: Lock, raw: str, data: Params) -> list[InputData]:
     """Return the folders of images below `raw` whose hashes dvc.lock has; `data` is that section of params.yaml.
 
     >>> lock = {"stages": {"download": {"outs": [{"path": "raw/test", "md5": "a1.dir"}]}}}
-    >>> input_data(lock, "raw", {"train": ["drive"], "test": ["drive", "stare"]})
+    >>> input_data(Lock.model_validate(lock), "raw", {"train": ["drive"], "test": ["drive", "stare"]})
     [InputData(context='testing', name='drive+stare', path='raw/test', digest='a1')]
     """
     known, found = output_hashes(lock), []

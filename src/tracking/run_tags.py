@@ -8,9 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from src.common import hashing, provenance
+from src.evaluation.pipeline_status import Lock
 
 RECORD_STAGE = "record"  # the stage that gathers a run; its own entry in dvc.lock is that of the previous run
 FINGERPRINT = "fingerprint"  # tag: hash of the whole state
@@ -20,29 +19,11 @@ EXPERIMENT_NAME = "DVC_EXP_NAME"  # tag and variable, likewise the next: set by 
 EXPERIMENT_VARIABLES = (EXPERIMENT_NAME, "DVC_EXP_BASELINE_REV")
 
 Params = dict[str, Any]  # params.yaml as nested dicts
-Lock = dict[str, Any]  # content of dvc.lock
-
-
-def read_lock(path: Path) -> Lock:
-    """Read a dvc.lock; empty where there is none, as after stages run by hand.
-
-    Raises:
-        ValueError: it is no YAML, as with the marks of a conflict.
-    """
-    try:
-        return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
 
 
 def output_hashes(lock: Lock) -> dict[str, str]:
-    """Return a tag `md5.<path>` for each output of each stage in dvc.lock.
-
-    >>> output_hashes({"stages": {"train": {"outs": [{"path": "data/model", "hash": "md5", "md5": "a1.dir"}]}}})
-    {'md5.data/model': 'a1.dir'}
-    """
-    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
-    return {f"md5.{out['path']}": str(out["md5"]) for out in outs if "md5" in out}
+    """Return a tag `md5.<path>` for each output of each stage in dvc.lock."""
+    return {f"md5.{path}": md5 for path, md5 in lock.outs().items() if md5 is not None}
 
 
 def fingerprint(outputs: dict[str, str], params: Params, files: list[Path]) -> str:
@@ -55,7 +36,8 @@ def fingerprint(outputs: dict[str, str], params: Params, files: list[Path]) -> s
 
 def lock_hash(lock: Lock) -> str:
     """Return the SHA-256 of the locked stages except the one that records, which is locked later."""
-    stages = {name: stage for name, stage in lock.get("stages", {}).items() if name != RECORD_STAGE}
+    stages = lock.model_dump(exclude_unset=True)["stages"]
+    stages.pop(RECORD_STAGE, None)
     return hashlib.sha256(json.dumps(stages, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ Row = list[str | int | None]  # text, the number of the epoch, empty cells
 SCORES = {
     "accuracy": accuracy,
     "f1": dice,
-    "iou": iou_mean,
+    "iou_mean": iou_mean,
     "mcc": mcc,
     "precision": precision,
     "recall": recall,

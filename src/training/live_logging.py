@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from src.training import multi_worker
 
+VARIABLE = "TRACKING_LIVE"
 LOGGER_TIMEOUT = 5  # seconds that an ended training waits for the logger, which goes on alone if it needs longer
 
 
@@ -23,9 +24,14 @@ def logger_process(model: Path, table: Path) -> Iterator[None]:
 
     The logger reads from a pipe how the block ended: FINISHED, FAILED, or nothing where this process was killed. The
     environment variable TRACKING_LIVE=false turns it off; that is no parameter, as it changes no result.
+
+    Raises:
+        ValueError: the variable has another value than true or false.
     """
-    enabled = os.environ.get("TRACKING_LIVE", "true").lower() != "false"
-    logger, status = _start_logger(model, table) if enabled else None, "FAILED"
+    enabled = os.environ.get(VARIABLE, "true").lower()
+    if enabled not in ("true", "false"):
+        raise ValueError(f"{VARIABLE}: expected true or false, got {enabled!r}")
+    logger, status = _start_logger(model, table) if enabled == "true" else None, "FAILED"
     try:
         yield
         status = "FINISHED"

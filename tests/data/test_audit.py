@@ -113,40 +113,22 @@ def grey(top: int, bottom: int = 0) -> np.ndarray:
     return np.repeat(np.repeat([[top], [bottom]], 50, axis=0), 100, axis=1).astype(np.uint8)
 
 
-EXPECTED = "expected a greyscale image of 0 and 255"
-
-
 @pytest.mark.parametrize(
     ("kind", "levels", "error"),
     [
-        ("truth", grey(1), f"{EXPECTED}, got one with 2 levels from 0 to 1"),
-        ("truth", grey(128, 255), f"{EXPECTED}, got one with 2 levels from 128 to 255"),
-        ("fov", grey(254), f"{EXPECTED}, got one with 2 levels from 0 to 254"),
-        (
-            "second_observer",
-            grey(3, 253),
-            f"{EXPECTED}, got one with 2 levels from 3 to 253",
-        ),
-        ("truth", np.dstack([grey(255)] * 3), f"{EXPECTED}, got one of 3 channels"),
-        ("truth", grey(255)[:99], "expected 100x100 like the image, got 100x99"),
-        ("fov", grey(255)[:, :98], "expected 100x100 like the image, got 98x100"),
-        ("second_observer", grey(255).T[:60], "expected 100x100 like the image, got 100x60"),
-        ("fov", grey(0), "expected a field of view, got an empty one"),
         ("truth", grey(0), "expected vessels to learn from, got an empty annotation"),
-        ("truth", grey(255, 255), "expected vessels in at most 50% of the field of view, got 100%"),
+        ("truth", grey(255, 255), r"expected vessels in at most 50% of the field of view, got 100% \(inverted"),
+        (
+            "fov",
+            ~disc(40) * np.uint8(255),
+            "expected at least 50% of the vessels in the field of view, got .* inverted",
+        ),
     ],
 )
-def test_invalid_annotation_is_rejected_by_name(tmp_path, kind, levels, error):
-    put(tmp_path, train=[labelled(1), labelled(2)._replace(second_observer=labelled(2).truth)])
+def test_annotation_that_is_empty_or_inverted_is_rejected_by_name(tmp_path, kind, levels, error):
+    put(tmp_path, train=[labelled(1), labelled(2)])
     atomic_io.write_bytes(tmp_path / "train" / "folder" / kind / "2.png", cv2.imencode(".png", levels)[1].tobytes())
-    with pytest.raises(ValueError, match=rf"^train/folder/{kind}/2.png: {error}"):
-        audit.audit_subsets(tmp_path, ["train"])
-
-
-def test_annotation_that_cannot_be_decoded_is_rejected_by_name(tmp_path):
-    put(tmp_path, train=[labelled(1)])
-    (tmp_path / "train" / "folder" / "truth" / "1.png").write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"^train/folder/truth/1.png: expected .* got one that cannot be decoded"):
+    with pytest.raises(ValueError, match=rf"^train/folder/truth/2.png: {error}"):
         audit.audit_subsets(tmp_path, ["train"])
 
 
@@ -159,18 +141,6 @@ def test_truth_without_vessels_is_rejected_where_the_threshold_is_chosen(tmp_pat
     put(tmp_path, validation=[labelled(1, vessels=0)])
     with pytest.raises(ValueError, match=r"^validation/folder/truth/1.png: expected vessels to learn from"):
         audit.audit_subsets(tmp_path, ["validation"])
-
-
-def test_id_in_two_subsets_is_rejected(tmp_path):
-    put(tmp_path, train=[labelled(1), labelled(2)], test=[labelled(3)._replace(id="2")])
-    with pytest.raises(ValueError, match=r"^test/folder/images/2.png: expected an id once .* folder in train as well"):
-        audit.audit_subsets(tmp_path, ("train", "test"))
-
-
-def test_id_twice_in_a_subset_is_rejected(tmp_path):
-    put(tmp_path, train=[labelled(1), labelled(1)])
-    with pytest.raises(ValueError, match=r"^train/folder/images/1.png: expected an id once .* folder in train as well"):
-        audit.audit_subsets(tmp_path, ["train"])
 
 
 def test_same_id_in_two_data_sets_is_allowed(tmp_path):

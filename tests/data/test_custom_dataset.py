@@ -27,6 +27,10 @@ def load_all(root):
         ({"second_observer/p1.png": 255 - annotation()}, r"second_observer/p1.png: expected vessels in at most 50%"),
         ({"images/p1.png": fundus_image()}, r"images/p1.png: expected one file named p1, got p1.jpg"),
         ({"images/notes.txt": b"x"}, "images/notes.txt: expected image files only"),
+        (
+            {"Groups.csv": b"id,group\np0,a\np1,a\n"},
+            "Groups.csv: expected nothing but images, truth, fov, .*groups.csv",
+        ),
         ({"images/p1.jpg": encoded(fundus_image(), ".jpg")[:-100]}, "images/p1.jpg: expected an image file"),
         ({"truth/p1.png": encoded(annotation(), ".png")[:-60]}, "truth/p1.png: expected an image file"),
         ({"images/p1.jpg": b""}, "images/p1.jpg: expected an image file"),
@@ -120,5 +124,17 @@ def test_opaque_part_is_the_field_of_view_where_no_file_gives_it(tmp_path):
     Image.fromarray(np.dstack([bright, opaque * np.uint8(255)])).save(stream, "PNG")
     put(tmp_path, {"images/a.png": stream.getvalue(), "truth/a.png": encoded(annotation(), ".png")})
     assert np.array_equal(load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov, opaque)
-    put(tmp_path, {"fov/a.png": encoded((~opaque).astype(np.uint8) * 255, ".png")})
-    assert np.array_equal(load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov, ~opaque)
+    put(tmp_path, {"fov/a.png": encoded(np.full_like(opaque, 255, np.uint8), ".png")})
+    assert load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov.all()
+
+
+def test_opaque_label_beside_the_image_is_no_part_of_the_field_of_view(tmp_path):
+    opaque = np.zeros((HEIGHT, WIDTH), bool)
+    opaque[8:, 8:] = True
+    label = np.zeros_like(opaque)
+    label[:4, :4] = True
+    stream = io.BytesIO()
+    Image.fromarray(np.dstack([fundus_image(), (opaque | label) * np.uint8(255)])).save(stream, "PNG")
+    put(tmp_path, {"images/a.png": stream.getvalue(), "truth/a.png": encoded(annotation(), ".png")})
+    (image,) = load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)
+    assert np.array_equal(image.fov, opaque)

@@ -33,3 +33,11 @@ def test_fingerprint_changes_with_content_and_names_not_with_place_or_leftovers(
 def test_missing_folder_is_named_with_its_key(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"own: expected a folder \(data.custom.clinic\), found none"):
         fingerprint_tables.write(tmp_path / "clinic.csv", tmp_path / "own")
+
+
+def test_name_that_is_no_text_is_rejected(tmp_path):
+    put(tmp_path, {"own/images/a\udcff.png": b"abc"})
+    with pytest.raises(
+        ValueError, match=r"own: expected file names of printable characters, got 'images/a\\udcff.png'"
+    ):
+        fingerprint_tables.write(tmp_path / "own.csv", tmp_path / "own")

@@ -34,6 +34,13 @@ def official_files(monkeypatch):
     return partial(make_official, monkeypatch)
 
 
+def test_file_that_macos_leaves_beside_an_archive_is_no_archive(tmp_path, official_files):
+    kept = tmp_path / "data" / "archives"
+    put_zip(kept / "DRIVE.zip", official_files("drive"))
+    (kept / "._DRIVE.zip").write_bytes(b"attributes")
+    assert len(entries.public_entries("drive", "20/20", BOTH, tmp_path).train) == 20
+
+
 @pytest.mark.parametrize(
     ("name", "split", "places"),
     [

@@ -62,12 +62,15 @@ def test_loss_which_each_run_defines_is_not_compared(tmp_path):
     assert "loss" not in compared(write(tmp_path / "a.csv"), write(tmp_path / "b.csv", BETTER))
 
 
-def test_too_few_resamples_are_rejected(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "value", "expected"), [("--resamples", "0", "at least 100"), ("--seed", "-1", "0 to 4294967295")]
+)
+def test_number_out_of_range_is_rejected(tmp_path, capsys, option, value, expected):
     path = str(write(tmp_path / "a.csv"))
     with pytest.raises(SystemExit) as ended:
-        compare_runs.main([path, path, "--resamples", "0"])
+        compare_runs.main([path, path, f"{option}={value}"])
     assert ended.value.code == 2
-    assert "--resamples: expected at least 100, got 0" in capsys.readouterr().err
+    assert f"{option}: expected {expected}, got {value}" in capsys.readouterr().err
 
 
 def test_score_that_no_image_has_is_left_out(tmp_path):
@@ -153,7 +156,7 @@ def test_invalid_table_is_named(tmp_path, content, message):
 
 def test_table_that_is_no_text_is_named(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"a\.csv: expected UTF-8, got") as caught:
+    with pytest.raises(ValueError, match=r"a\.csv: expected a text in UTF-8, got") as caught:
         compare_runs.read_run(str(tmp_path / "a.csv"))
     assert type(caught.value) is ValueError
 

@@ -442,7 +442,10 @@ def none_committed() -> None:
         (lambda: Path("metrics/per_image.csv").unlink(), "metrics/per_image.csv: expected a file, found none"),
         (lambda: Path("metrics/summary.csv").unlink(), "metrics/summary.csv: expected a file, found none"),
         (lambda: Path("dvc.lock").unlink(), "dvc.lock: expected a file, found none"),
-        (lambda: Path("metrics/summary.csv").write_bytes(b"\xff"), "metrics/summary.csv: expected UTF-8, got invalid"),
+        (
+            lambda: Path("metrics/summary.csv").write_bytes(b"\xff"),
+            "metrics/summary.csv: expected a text in UTF-8, got invalid",
+        ),
         (write("metrics/summary.csv", "[]"), "metrics/summary.csv: expected the columns dataset, observer"),
         (lambda: change_pooled(lambda table, row: table.assign(pooled="good")), "pooled: expected finite numbers, got"),
         (write("metrics/per_image.csv", "a,b\n"), "metrics/per_image.csv: expected the columns "),

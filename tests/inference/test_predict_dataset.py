@@ -17,9 +17,7 @@ VESSELS = np.eye(*SHAPE, dtype=bool)
 class DarknessPredictor:
     """A predictor whose probability is the darkness of the prepared image, at one scale."""
 
-    tta_scales = (1.0,)
-    logit_adjustment = scale_weighting = False
-    hysteresis_threshold, min_scale_factor = None, 1.0
+    config = InferenceConfig(tile=64, overlap=0, tta_flips=False, batch_size=1, tta_scales=(1.0,))
 
     def predict(self, image: np.ndarray) -> Prediction:
         return Prediction((1 - image[..., 0] / 255).astype(np.float32), None)

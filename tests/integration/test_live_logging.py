@@ -120,6 +120,12 @@ def test_live_logging_can_be_turned_off(monkeypatch):
     assert not Path("started").exists()
 
 
+def test_other_value_than_true_or_false_is_rejected(monkeypatch):
+    monkeypatch.setenv("TRACKING_LIVE", "0")
+    with pytest.raises(ValueError, match="TRACKING_LIVE: expected true or false, got '0'"):
+        live_logging.logger_process(*PATHS).__enter__()
+
+
 def test_logger_that_cannot_start_is_a_warning(monkeypatch, capsys):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with live_logging.logger_process(*PATHS):

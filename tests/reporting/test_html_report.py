@@ -104,6 +104,8 @@ def test_learning_curve_spans_its_axes_and_skips_what_is_undefined():
     ]
     assert (curve["lowest"], curve["highest"], curve["last"]) == ("0.200", "0.800", ["0.800", "0.600"])
     assert html_report._curve(history(epochs=2, validation=False), "f1", "F1 score")["lines"][1] == []
+    undefined = history(epochs=2, validation=False).assign(precision=np.nan)
+    assert html_report._curve(undefined, "precision", "Precision")["lines"] == [[], []]
     assert "validation</span>" not in html_report.render_html(
         results(), contents(history=history(epochs=2, validation=False))
     )

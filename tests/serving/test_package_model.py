@@ -42,13 +42,6 @@ def test_packing_twice_writes_the_same_bytes(run, params, tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-@pytest.mark.parametrize(("missing", "stage"), [(0, "export"), (1, "evaluate")])
-def test_missing_file_of_the_run_is_named_with_its_stage(run, params, tmp_path, missing, stage):
-    run[missing].unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{run[missing].name}: missing; run `dvc repro {stage}`"):
-        package_model.package(*run, params, tmp_path / "packed.onnx")
-
-
 @pytest.fixture
 def project(run, params, tmp_path, monkeypatch):
     """A project folder after a run; returns the content of its dvc.lock."""
@@ -120,6 +113,14 @@ def break_lock(project):
     package_model.LOCK.write_text("stages: [")
 
 
+def remove_network(project):
+    package_model.NETWORK.unlink()
+
+
+def remove_threshold(project):
+    package_model.VALIDATION.unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -132,6 +133,8 @@ def break_lock(project):
         (evaluate_another_network, "data/model/model.onnx: expected the network that was evaluated, got another one"),
         (remove_lock, "dvc.lock: expected a file, found none"),
         (break_lock, "dvc.lock: expected YAML, got "),
+        (remove_network, "data/model/model.onnx: missing; run `dvc repro export`"),
+        (remove_threshold, "metrics/validation.json: missing; run `dvc repro evaluate`"),
     ],
 )
 def test_what_changed_since_the_run_is_named(project, capsys, change, message):

@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from src.evaluation.pipeline_status import Lock
 from src.tracking import run_tags
 
 
@@ -23,12 +24,10 @@ def test_results_of_another_processor_are_explained_and_those_of_other_params_ar
     assert run_tags.describe_changed_results(project, project / "metrics") is None
 
 
-def test_lock_with_marks_of_a_conflict_is_an_error_that_names_it(tmp_path):
-    lock = tmp_path / "dvc.lock"
-    assert run_tags.read_lock(lock) == {}
-    lock.write_text("schema: '2.0'\n<<<<<<< HEAD\nstages:\n", encoding="utf-8")
+def test_lock_with_marks_of_a_conflict_is_an_error_that_names_it(project, gather):
+    (project / "dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages:\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"dvc\.lock: expected YAML, got "):
-        run_tags.read_lock(lock)
+        gather(project)
 
 
 def test_fingerprint_identifies_the_state(tmp_path):
@@ -71,6 +70,9 @@ def test_training_is_identified_by_its_weights_and_learning_curves(project, gath
 
 
 def test_hash_of_the_lock_leaves_out_the_stage_that_records():
-    lock = {"stages": {"train": {"cmd": "a"}}}
-    assert run_tags.lock_hash({"stages": {"record": {"cmd": "b"}, **lock["stages"]}}) == run_tags.lock_hash(lock)
-    assert run_tags.lock_hash({"stages": {"train": {"cmd": "b"}}}) != run_tags.lock_hash(lock)
+    def lock_hash(**commands: str) -> str:
+        stages = {name: {"cmd": command} for name, command in commands.items()}
+        return run_tags.lock_hash(Lock.model_validate({"stages": stages}))
+
+    assert lock_hash(train="a", record="b") == lock_hash(train="a")
+    assert lock_hash(train="b") != lock_hash(train="a")

@@ -34,7 +34,7 @@ def test_loss_falls_and_every_epoch_has_a_row(tmp_path):
     rows = read(tmp_path / "t.csv")
     assert [row["epoch"] for row in rows] == list(range(1, 9))
     assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
-    assert {"accuracy", "f1", "iou", "mcc", "precision", "recall", "specificity"} <= set(rows[0])
+    assert {"accuracy", "f1", "iou_mean", "mcc", "precision", "recall", "specificity"} <= set(rows[0])
 
 
 def test_network_is_traced_once_for_training_and_once_for_validation(tmp_path):
