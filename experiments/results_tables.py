@@ -149,12 +149,12 @@ def _mean(score: Mapping[str, float]) -> str:
 def _format_cost(cost: dict[str, float]) -> dict[str, str]:
     if not cost:
         return {}
-    minutes = cost.get("training_minutes")  # unknown where DVC restored the network, or something else took the cores
-    return {
-        "weights": f"{cost['weights'] / 1e6:.3g} M",
-        "training_time": "-" if minutes is None else f"{minutes} min",
-        "inference_time": f"{cost['seconds_per_image']:.2f} / {cost['seconds_per_image_flips']:.2f} s",
-    }
+    shown = {"weights": f"{cost['weights'] / 1e6:.3g} M"}
+    if "training_minutes" in cost:  # not measured, as the next, where something else took the cores
+        shown["training_time"] = f"{cost['training_minutes']} min"
+    if "seconds_per_image" in cost:
+        shown["inference_time"] = f"{cost['seconds_per_image']:.2f} / {cost['seconds_per_image_flips']:.2f} s"
+    return shown
 
 
 def _published() -> dict[TestSet, list[Row]]:

@@ -25,7 +25,7 @@ COMMANDS = {
     "predict": Command("src.inference.predict", "segment the vessels of images", False),
     "predict-batch": Command("src.inference.predict_batch", "the same for large collections, in parallel", False),
     "app": Command("src.serving.web_app", "serve a web page on this machine that segments images", False),
-    "package": Command("src.serving.package_model", "pack the trained network for these three", True),
+    "package": Command("src.serving.package_model", "pack the trained network into one file for these three", True),
     "compare": Command("src.evaluation.compare_runs", "compare the scores of two runs image by image", False),
     "gate": Command("src.evaluation.regression_gate", "fail when a change makes scores worse", True),
     "registry": Command("src.tracking.model_registry", "list and promote versions of the registered model", True),

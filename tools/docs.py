@@ -1,8 +1,8 @@
 """Write the generated pages of docs/: python -m tools.docs [--check].
 
 `docs/reference/commands.md`, `parameters.md`, `stages.md`, `metrics.md` and `docs/results/README.md` come from the
-code, `params.yaml`, `dvc.yaml` and the kept results. With --check nothing is written; the exit code is 1 where a page
-is stale.
+code, `params.yaml`, `dvc.yaml` and the reported results. With --check nothing is written; the exit code is 1 where a
+page is stale.
 """
 
 import argparse
@@ -175,7 +175,7 @@ def metrics_page() -> str:
 
 
 def results_page() -> str:
-    """The results of all kept experiments."""
+    """The results of all reported experiments."""
     return "".join([NOTE, RESULTS, results_tables.markdown(), "\n"])
 
 
@@ -281,7 +281,7 @@ field of view, at a threshold that no test image chose. F1, AUC and MCC are pool
 over images, with their 95 % intervals (bootstrap over patients). With few patients intervals say little: the eight
 test images of CHASE_DB1's split 20/8 are of four. See the [evaluation
 protocol](../explanation/evaluation-protocol.md). Some settings were chosen while scores on these test images were
-known, so they may be optimistic: [what was chosen on what](choices.md).
+known, so they may be optimistic: [how they were chosen](choices.md).
 
 Training times of rows that are pretrained on synthetic images leave out the 11.8 minutes of `synthetic_only`, whose
 weights are in `models/`. Of the published rows, *little W-Net, trained on DRIVE* was [scored here, the others are

@@ -58,8 +58,8 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
         OSError: a folder cannot be read.
     """
     found: set[Path] = set()
-    other: set[Path] = set()
-    hidden: set[Path] = set()
+    other: dict[Path, Path] = {}  # as spelled, by resolved path; likewise the next
+    hidden: dict[Path, Path] = {}
     outputs = _resolve(out)
     for each in inputs:
         paths = _match(each)
@@ -67,10 +67,10 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
             continue
         listings = [_list(path, outputs) for path in paths]
         matched = {path for listing in listings for path in map(_resolve, listing.images)}
-        others = {path for listing in listings for path in listing.other}
+        others = {_resolve(path): path for listing in listings for path in listing.other}
         files = {path for path in matched if not path.is_relative_to(outputs)}
         if not matched:
-            got = InputFiles([], list(others)).other_kinds() if others else "none"
+            got = InputFiles([], list(others.values())).other_kinds() if others else "none"
             kinds = ", ".join(SUFFIXES)
             raise FileNotFoundError(
                 f"{each}: expected a file, a folder with images ({kinds}) or a pattern, found {got}"
@@ -79,10 +79,11 @@ def find_images(inputs: Iterable[str], out: Path) -> InputFiles:
             raise ValueError(f"{each}: expected images outside the output folder, {out}")
         found |= files
         other |= others
-        hidden |= {path for listing in listings for path in listing.hidden}
+        hidden |= {_resolve(path): path for listing in listings for path in listing.hidden}
     if not found:
         raise ValueError(f"{out}: expected images outside the output folder")
-    return InputFiles(sorted(found), sorted(path for path in other if _resolve(path) not in found), sorted(hidden))
+    unread = sorted(path for real, path in other.items() if real not in found)
+    return InputFiles(sorted(found), unread, sorted(hidden.values()))
 
 
 def _match(given: str) -> list[Path]:

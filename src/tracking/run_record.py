@@ -103,8 +103,8 @@ def gather_run(paths: RunPaths, params: Params, model: ModelRecord | None) -> Ru
         OSError: a file is missing.
     """
     project, metrics = paths.project, paths.metrics
-    in_place = (project / pipeline_status.LOCK).exists()
-    lock = pipeline_status.read_lock(FileTree(str(project), None, project)) if in_place else Lock(stages={})
+    has_lock = (project / pipeline_status.LOCK).exists()
+    lock = pipeline_status.read_lock(FileTree(str(project), None, project)) if has_lock else Lock(stages={})
     tables = [metrics / name for name in provenance.RESULT_TABLES]
     tags = {
         **output_hashes(lock),

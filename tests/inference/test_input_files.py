@@ -131,8 +131,9 @@ def test_file_that_is_named_and_in_a_folder_is_counted_once(root):
     files = input_files.find_images([str(folder), str(folder / "scan.raw")], root / "out")
     assert [path.name for path in files.images] == ["a.png", "scan.raw"]
     assert [path.name for path in files.other] == ["notes.txt"]
-    overlapping = input_files.find_images([str(folder), str(folder / "below")], root / "out")
-    assert len(overlapping.hidden) == 1
+    for also in ("below", "../twice"):
+        again = input_files.find_images([str(folder), str(folder / also)], root / "out")
+        assert (len(again.other), len(again.hidden)) == (2, 1)
 
 
 def test_images_are_told_by_suffix_or_content_and_others_are_counted_by_kind(root):
