@@ -1,4 +1,4 @@
-"""Draw the figures of the documentation from the kept results: python -m experiments.figures [DIR].
+"""Draw the figures of the documentation from the reported results: python -m experiments.figures [DIR].
 
 DIR (default: docs/images) gets ablation_synthetic.png and label_efficiency.png, from experiments/results, and
 accuracy_vs_time.png, from the training logs in metrics/experiments.
@@ -102,7 +102,7 @@ def training_curve(name: str) -> pd.DataFrame:
 
 
 def second_observer_f1(name: str, dataset: str) -> float:
-    """Read the second observer's mean F1 in the FOV from the summary of a kept experiment."""
+    """Read the second observer's mean F1 in the FOV from the summary of a reported experiment."""
     summary = pd.read_csv(KEPT / name / results_tables.SUMMARY)
     place = {"dataset": dataset, "observer": "second_observer", "region": "fov", "score": "f1"}
     return float(summary.loc[(summary[list(place)] == pd.Series(place)).all(axis=1), "mean"].item())

@@ -1,4 +1,4 @@
-"""Results tables of the kept experiments, one for each test set, from metrics/experiments/*/summary.csv.
+"""Results tables of the reported experiments, one for each test set, from metrics/experiments/*/summary.csv.
 
 Scores are those at the chosen threshold in the FOV. Beside the experiments stand the committed run, the second observer
 and published results (experiments/results/published.csv).

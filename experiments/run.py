@@ -3,7 +3,7 @@
 Each is a `dvc exp run --temp` with the parameters that `experiments.yaml` lists; the working tree stays as it is. All
 others are those of params.yaml, which must not differ from the last commit.
 Tables and parameters of the run go to metrics/experiments/NAME, with its cost: minutes of training, number of weights,
-seconds per image at inference. With --table, results tables of all kept experiments are printed as Markdown.
+seconds per image at inference. With --table, results tables of all reported experiments are printed as Markdown.
 """
 
 import argparse

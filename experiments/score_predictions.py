@@ -62,18 +62,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         images, out = Path(place) / "images", Path(place) / "out"
         labelled = [entry.load() for entry in test]
-        for number, one in enumerate(labelled):  # ids may differ by case alone
-            samples.write_image(images / f"{number:04}.png", one.image)
+        names = [f"{number:04}_{one.id[:40]}" for number, one in enumerate(labelled)]  # ids may differ by case alone
+        for name, one in zip(names, labelled, strict=True):
+            samples.write_image(images / f"{name}.png", one.image)
         begin = time.perf_counter()
         command = [sys.executable, "-m", "src", "predict", str(images), "--out", str(out), "--model", str(model)]
         if subprocess.run(command, check=False).returncode:
             parser.error("expected maps of all images, see the messages above")
         seconds = (time.perf_counter() - begin) / len(labelled)
-        for number, one in enumerate(labelled):
-            probability = samples.read_levels(out / f"{number:04}_probability.png")
+        for name, one in zip(names, labelled, strict=True):
+            probability = samples.read_levels(out / f"{name}_probability.png")
             levels += probability_metrics.histogram(probability, one.truth, one.fov)
-            wrong = samples.read_bool(out / f"{number:04}_vessels.png") != one.truth
-            file = out / f"{number:04}_uncertainty.png"  # missing without test-time augmentation
+            wrong = samples.read_bool(out / f"{name}_vessels.png") != one.truth
+            file = out / f"{name}_uncertainty.png"  # missing without test-time augmentation
             spread = samples.read_levels(file) / np.iinfo(np.uint16).max if file.exists() else None
             uncertainty.add(dataset, spread, wrong, one.fov)
     scores = probability_metrics.scores_at(levels, OnnxModel(model).settings.threshold)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from src.common.command_line import PROGRAM, ManualFormatter
+from src.common.command_line import INTERRUPTED, PROGRAM, ManualFormatter
 
 PROJECT = Path(__file__).parents[1]
 
@@ -35,7 +35,6 @@ COMMANDS = {
 HELP = {"-h", "--help"}
 INVALID = 2
 CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
-INTERRUPTED = 130  # likewise SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

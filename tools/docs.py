@@ -277,11 +277,11 @@ a 540-pixel FOV.
 RESULTS = """# Results
 
 A table for each test set, one row a run, with the run's key in `experiments/experiments.yaml`. Scores are those in the
-field of view, at a threshold that no test image chose. F1, AUC and MCC are pooled over pixels; "mean" and clDice are
-over images, with their 95 % intervals (bootstrap over patients). With few patients intervals say little: the eight
-test images of CHASE_DB1's split 20/8 are of four. See the [evaluation
+field of view, at a threshold that was not chosen on test images. F1, AUC and MCC are pooled over pixels; "mean" and
+clDice are over images, with their 95 % intervals (bootstrap over patients). With few patients intervals say little:
+the eight test images of CHASE_DB1's split 20/8 are of four. See the [evaluation
 protocol](../explanation/evaluation-protocol.md). Some settings were chosen while scores on these test images were
-known, so they may be optimistic: [how they were chosen](choices.md).
+known, so they may be optimistic: [how settings were chosen](choices.md).
 
 Training times of rows that are pretrained on synthetic images leave out the 11.8 minutes of `synthetic_only`, whose
 weights are in `models/`. Of the published rows, *little W-Net, trained on DRIVE* was [scored here, the others are

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PROGRAM = "python -m src"
+INTERRUPTED = 130  # exit code, as of a process that SIGINT ends
 MAX_WIDTH = 100  # columns of a help page on a wide terminal
 MAX_COUNT = 1024  # of threads and processes
 FIELD_ANGLES = (20, 60)  # degrees: least and largest of --field-angle

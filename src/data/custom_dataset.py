@@ -12,8 +12,9 @@ from src.data.image_files import ImageFiles, is_leftover
 from src.data.image_opening import SUFFIXES
 
 MAX_VESSEL_FRACTION = 0.5  # of the FOV; annotations have some 0.1, inverted ones some 0.9
-MIN_INSIDE_FRACTION = 0.5  # of the vessels, in the FOV
+MIN_INSIDE_FRACTION = 0.1  # of the vessels, in the FOV; of an inverted one nearly none
 FILES = ("images", "truth", "fov", "second_observer", "groups.csv")
+TABLES = (".csv", ".tsv", ".xls", ".xlsx", ".ods")
 IN_EXPERIMENTS = "in `dvc exp run --temp` and `--queue` images that git ignores are absent: give an absolute path there"
 
 
@@ -34,14 +35,15 @@ def find(name: str, root: Path) -> list[CustomImage]:
     Raises:
         FileNotFoundError: a folder, an image or a ground truth is missing, or there are no images.
         ValueError: two files have one name, a file is no image file, a folder in `root` is a link, groups.csv does
-            not fit, or `root` holds anything else.
+            not fit, or `root` holds another folder or table.
     """
     for needed in (root, root / "images"):
         if not needed.is_dir():
             raise FileNotFoundError(f"{needed}: expected a folder ({key(name)}), found none; {IN_EXPERIMENTS}")
     for path in sorted(root.iterdir()):
-        if path.name not in (*FILES, "README.md") and not is_leftover(path.name):
-            raise ValueError(f"{path}: expected nothing but {', '.join(FILES)} (and README.md)")
+        meant = path.is_dir() or path.suffix.lower() in TABLES  # as one of FILES, under another name
+        if meant and path.name not in FILES and not is_leftover(path.name):
+            raise ValueError(f"{path}: expected no folder or table but {', '.join(FILES)}")
     images = _image_files(root / "images")
     if not images:
         raise FileNotFoundError(f"{root / 'images'}: expected at least one image, found none; {IN_EXPERIMENTS}")
@@ -64,7 +66,7 @@ def key(name: str) -> str:
 
 
 def check_not_inverted(path: Path, vessels: np.ndarray, fov: np.ndarray) -> None:
-    """Raise ValueError naming `path` where (H, W) bool vessels fill most of the FOV, or are mostly outside of it."""
+    """Raise ValueError naming `path` where (H, W) bool vessels fill most of the FOV, or nearly all lie outside."""
     fraction = vessels[fov].mean()
     if fraction > MAX_VESSEL_FRACTION:
         raise ValueError(
@@ -74,7 +76,7 @@ def check_not_inverted(path: Path, vessels: np.ndarray, fov: np.ndarray) -> None
     if vessels.any() and fov[vessels].mean() < MIN_INSIDE_FRACTION:
         raise ValueError(
             f"{path}: expected at least {MIN_INSIDE_FRACTION:.0%} of the vessels in the field of view, got "
-            f"{fov[vessels].mean():.0%} (is the field of view inverted?)"
+            f"{fov[vessels].mean():.0%} (field of view inverted, or detected wrongly?)"
         )
 
 

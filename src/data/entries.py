@@ -143,8 +143,7 @@ def _load(
     if files.fov is not None:
         fov = annotation(files.fov)
     elif decoded.opaque is not None:
-        fov, _ = fov_detection.opaque_field(decoded.opaque)
-        image = np.where(decoded.opaque[..., None], image, np.uint8(0))  # colours that nobody sees
+        image, fov, _ = fov_detection.opaque_field(image, decoded.opaque)
     else:
         fov = _detect_fov(image, files.image)
     second = None if files.second_observer is None else annotation(files.second_observer)

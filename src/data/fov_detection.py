@@ -49,13 +49,17 @@ def count_fields(image: np.ndarray) -> int:
     return len(separate_fields(_opened(brightness > _rough_threshold(border, level))))
 
 
-def opaque_field(opaque: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the field of view of an image that is opaque where the (H, W) bool array is, and how many there are.
+def opaque_field(image: np.ndarray, opaque: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return an image that is black where it is not opaque, its field of view, and how many fields of view there are.
 
-    It is the largest piece: opaque text or specks beside it are none.
+    The field of view is the largest opaque piece: text or specks beside it are none.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        opaque: (H, W) bool with at least one pixel.
     """
     fields = separate_fields(opaque)
-    return fields[0], len(fields)
+    return np.where(opaque[..., None], image, np.uint8(0)), fields[0], len(fields)
 
 
 def separate_fields(binary: np.ndarray) -> list[np.ndarray]:

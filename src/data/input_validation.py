@@ -49,8 +49,7 @@ def read_fundus(image: object, name: str, fov: object = None) -> FundusInput:
     if fov is not None:
         found, fields = _read_given_fov(fov, image, f"{name}, fov"), 1
     elif decoded.opaque is not None:
-        found, fields = fov_detection.opaque_field(decoded.opaque)
-        image = np.where(decoded.opaque[..., None], image, np.uint8(0))  # colours that nobody sees
+        image, found, fields = fov_detection.opaque_field(image, decoded.opaque)
     else:
         found, fields = _detect_fov(image, name)
     _check_fundus(image, found, name)

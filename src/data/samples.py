@@ -3,7 +3,7 @@
     <root>/samples.csv                                       dataset,id,group
     <root>/<dataset>/{images,truth,fov,second_observer}/<id>.png
 
-Files hold 0 and 255, memory holds bool; converted here, and in `audit`, which checks the levels first.
+Files hold 0 and 255, memory holds bool; converted here and nowhere else.
 """
 
 from collections.abc import Iterable, Sequence

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import filelock
 
-from src.common.command_line import command_parser, field_angle, open_fraction, positive_integer, user_path
+from src.common.command_line import INTERRUPTED, command_parser, field_angle, open_fraction, positive_integer, user_path
 from src.common.signals import graceful_stop
 from src.inference.input_files import InputFiles, find_images
 from src.inference.onnx_model import DEFAULT_MODEL
 from src.inference.predict_folder import TABLE, PredictOptions, load_predictor, predict_folder
 
-INTERRUPTED = 130
 DESCRIPTION = """
 Segment the retinal vessels of colour fundus images. For research, not for diagnosis.
 

@@ -11,11 +11,11 @@ from distributed import Client, Future, LocalCluster, as_completed
 from tqdm import tqdm
 
 from src.common import atomic_io
-from src.common.command_line import command_parser, positive_integer
+from src.common.command_line import INTERRUPTED, command_parser, positive_integer
 from src.common.processor import available_cores
 from src.common.signals import graceful_stop
 from src.inference.input_files import find_images, path_hash
-from src.inference.predict import INTERRUPTED, add_prediction_arguments, print_messages, summary
+from src.inference.predict import add_prediction_arguments, print_messages, summary
 from src.inference.predict_folder import (
     TABLE,
     Outcome,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from src.common import provenance
 from src.evaluation import pipeline_status, result_tables
-from src.evaluation.git_revisions import FileTree
+from src.evaluation.git_revisions import WORKING
 from src.evaluation.pipeline_status import Lock
 from src.tracking.run_tags import (
     FINGERPRINT,
@@ -104,7 +104,7 @@ def gather_run(paths: RunPaths, params: Params, model: ModelRecord | None) -> Ru
     """
     project, metrics = paths.project, paths.metrics
     has_lock = (project / pipeline_status.LOCK).exists()
-    lock = pipeline_status.read_lock(FileTree(str(project), None, project)) if has_lock else Lock(stages={})
+    lock = pipeline_status.read_lock(WORKING._replace(root=project)) if has_lock else Lock(stages={})
     tables = [metrics / name for name in provenance.RESULT_TABLES]
     tags = {
         **output_hashes(lock),

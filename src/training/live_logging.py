@@ -28,7 +28,7 @@ def logger_process(model: Path, table: Path) -> Iterator[None]:
     Raises:
         ValueError: the variable has another value than true or false.
     """
-    enabled = os.environ.get(VARIABLE, "true").lower()
+    enabled = (os.environ.get(VARIABLE) or "true").lower()
     if enabled not in ("true", "false"):
         raise ValueError(f"{VARIABLE}: expected true or false, got {enabled!r}")
     logger, status = _start_logger(model, table) if enabled == "true" else None, "FAILED"

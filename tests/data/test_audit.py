@@ -121,7 +121,7 @@ def grey(top: int, bottom: int = 0) -> np.ndarray:
         (
             "fov",
             ~disc(40) * np.uint8(255),
-            "expected at least 50% of the vessels in the field of view, got .* inverted",
+            r"expected at least 10% of the vessels in the field of view, got .* \(field of view inverted",
         ),
     ],
 )

@@ -29,7 +29,7 @@ def load_all(root):
         ({"images/notes.txt": b"x"}, "images/notes.txt: expected image files only"),
         (
             {"Groups.csv": b"id,group\np0,a\np1,a\n"},
-            "Groups.csv: expected nothing but images, truth, fov, .*groups.csv",
+            "Groups.csv: expected no folder or table but images, truth, fov, .*groups.csv",
         ),
         ({"images/p1.jpg": encoded(fundus_image(), ".jpg")[:-100]}, "images/p1.jpg: expected an image file"),
         ({"truth/p1.png": encoded(annotation(), ".png")[:-60]}, "truth/p1.png: expected an image file"),
@@ -97,8 +97,9 @@ def test_names_match_in_either_unicode_form(tmp_path, image_form, truth_form):
     assert (entry.id, entry.group) == (unicodedata.normalize("NFC", name), "folder-a")
 
 
-def test_files_that_systems_leave_behind_are_ignored(tmp_path):
+def test_other_files_are_ignored(tmp_path):
     root = custom_folder(tmp_path, 2)
+    put(root, {"README.txt": b"x", "images.dvc": b"x", ".DS_Store": b"x"})
     put(root, {"images/._p0.jpg": b"x", "images/Thumbs.db": b"x", "images/@eaDir/p0.jpg/thumb.jpg": b"x"})
     load_all(root)
 
@@ -124,8 +125,10 @@ def test_opaque_part_is_the_field_of_view_where_no_file_gives_it(tmp_path):
     Image.fromarray(np.dstack([bright, opaque * np.uint8(255)])).save(stream, "PNG")
     put(tmp_path, {"images/a.png": stream.getvalue(), "truth/a.png": encoded(annotation(), ".png")})
     assert np.array_equal(load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov, opaque)
-    put(tmp_path, {"fov/a.png": encoded(np.full_like(opaque, 255, np.uint8), ".png")})
-    assert load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov.all()
+    given = np.zeros_like(opaque)
+    given[:, : WIDTH // 2] = True
+    put(tmp_path, {"fov/a.png": encoded(given * np.uint8(255), ".png")})
+    assert np.array_equal(load(entries.custom_entries("folder", tmp_path, TEST, 0.25, 1).test)[0].fov, given)
 
 
 def test_opaque_label_beside_the_image_is_no_part_of_the_field_of_view(tmp_path):

@@ -88,7 +88,6 @@ def test_every_flag_has_the_meaning_that_the_docs_give_it():
 
 
 def test_every_flag_has_a_remedy_in_the_docs():
-    section = (
-        Path("docs/how-to/troubleshoot.md").read_text(encoding="utf-8").partition("| flag | so |\n| --- | --- |\n")[2]
-    )
+    page = Path("docs/how-to/troubleshoot.md").read_text(encoding="utf-8")
+    section = page.partition("| flag | what to do |\n| --- | --- |\n")[2]
     assert re.findall(r"^\| `(\w+)` \|", section.partition("\n\n")[0], re.M) == list(image_quality.FLAGS)

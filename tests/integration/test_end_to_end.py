@@ -51,7 +51,7 @@ def run(runs: list[object]) -> None:
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory, add_store) -> dict[str, Path]:
-    """Two folders in which all stages have run, one of them without validation images, with two W-Nets."""
+    """Two folders: all stages have run in one; the other has no validation images, and two W-Nets, not exported."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("default", "no_validation")}
     for folder in folders.values():
         add_store(folder)

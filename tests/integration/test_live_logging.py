@@ -122,8 +122,9 @@ def test_live_logging_can_be_turned_off(monkeypatch):
 
 def test_other_value_than_true_or_false_is_rejected(monkeypatch):
     monkeypatch.setenv("TRACKING_LIVE", "0")
-    with pytest.raises(ValueError, match="TRACKING_LIVE: expected true or false, got '0'"):
-        live_logging.logger_process(*PATHS).__enter__()
+    expected = "TRACKING_LIVE: expected true or false, got '0'"
+    with pytest.raises(ValueError, match=expected), live_logging.logger_process(*PATHS):
+        pass
 
 
 def test_logger_that_cannot_start_is_a_warning(monkeypatch, capsys):

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,6 +11,13 @@ from src.models import architectures, model_io, onnx_export
 from src.models.tensorflow_setup import tf
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3)).astype(np.float32)
+OTHER_PROCESS = """
+import sys
+from pathlib import Path
+from src.models import architectures, model_io, onnx_export
+other = architectures.build("residual_unet", "", None, (4, 8), 32)  # Keras counts the layers of a process
+onnx_export.save(model_io.load(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
 
 
 def run(path, image: np.ndarray) -> np.ndarray:
@@ -66,6 +77,16 @@ def test_loaded_network_is_exported_to_the_same_bytes_after_others_were_built(tm
     onnx_export.save(model, tmp_path / "here.onnx")
     architectures.build("residual_unet", "", None, (4, 8), 32)
     onnx_export.save(model_io.load(tmp_path / "model.h5"), tmp_path / "there.onnx")
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
+
+
+@pytest.mark.slow
+def test_another_process_writes_the_same_bytes(tmp_path):
+    model = trained_network(1)
+    model_io.save(model, tmp_path / "model.h5")
+    onnx_export.save(model, tmp_path / "here.onnx")
+    command = [sys.executable, "-c", OTHER_PROCESS, tmp_path / "model.h5", tmp_path / "there.onnx"]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": "7"})
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / "there.onnx").read_bytes()
 
 

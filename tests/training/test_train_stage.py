@@ -31,7 +31,10 @@ def test_weights_in_the_loss_reach_the_training_of_each_member(params, monkeypat
     truth[0, 8], truth[0, 16:28] = 1, 1  # a thin vessel and a wide one
     probability = np.where(truth, 0.6, 0.3).astype(np.float32)
     values: list[float] = []
-    note = lambda network, loss, *_: values.append(float(loss(truth, probability, fov)))  # noqa: E731
+
+    def note(network, loss, *_) -> None:
+        values.append(float(loss(truth, probability, fov)))
+
     monkeypatch.setattr(train.trainer, "fit", note)
     data = trainer.TrainingData(random_patches(side=32), None, 2, 1)
     for weights in ({}, {"train.thin_vessel_weight": 3.0}, {"train.skeleton_recall_weight": [0.0, 1.0]}):
