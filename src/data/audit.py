@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from src.data import annotation_alignment, custom_dataset, duplicate_detection, samples
 from src.data.samples import Sample
@@ -59,7 +60,7 @@ def audit_subsets(root: Path, subsets: Iterable[str]) -> AuditReport:
     """
     least = {"validation": 0}  # where data.validation_fraction is 0
     found = [(subset, sample) for subset in subsets for sample in samples.find(root / subset, least.get(subset, 1))]
-    inspected = [inspect(subset, sample) for subset, sample in found]
+    inspected = [inspect(subset, sample) for subset, sample in tqdm(found, "audit", unit="image")]
     check_no_leakage(inspected)
     warnings = [warning for one in inspected for warning in (*find_implausible(one), *find_misaligned(one))]
     return AuditReport(summary_rows(inspected), warnings)
