@@ -35,7 +35,7 @@ def code_of(script: Path) -> set[str]:
         path = todo.pop()
         if path not in found and path.as_posix() not in EXEMPT:
             found.add(path)
-            todo += [*imported_files(path, Path(), ("src", "stages")), *map(Path, COPIED.get(path.as_posix(), ()))]
+            todo += [*imported_files(path, Path()), *map(Path, COPIED.get(path.as_posix(), ()))]
     code = {path.as_posix() for path in found}
     return code.union(*(DATA_OF_CODE.get(file, set()) for file in code))
 

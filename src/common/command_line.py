@@ -90,11 +90,18 @@ def user_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def positive_integer(text: str) -> int:
-    """Parse a number from 1 to MAX_COUNT."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MAX_COUNT}, got {text}")
-    return int(text)
+def whole_number(least: int, largest: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least`, 0 or more, to `largest`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= largest:
+            raise argparse.ArgumentTypeError(f"expected a number from {least} to {largest}, got {text}")
+        return int(text)
+
+    return parse
+
+
+positive_integer = whole_number(1, MAX_COUNT)
 
 
 def field_angle(text: str) -> float:

@@ -1,6 +1,5 @@
 """Command `compare`: compare the scores of two runs image by image."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.common.command_line import command_parser
+from src.common.command_line import command_parser, whole_number
 from src.common.markdown import interval, number, p_value, table
 from src.evaluation import git_revisions, paired_scores, result_tables
 from src.evaluation.paired_scores import ScoreComparison
@@ -28,7 +27,7 @@ EXIT_CODES = {
 }
 EXAMPLES = ("main gamma3", "HEAD~1 metrics --format markdown", "main metrics --observer second_observer")
 PER_IMAGE = Path("metrics/per_image.csv")
-MIN_RESAMPLES = 100
+RESAMPLES, SEED = whole_number(100, 1_000_000), whole_number(0, SEED_LIMIT - 1)
 HEAD = ("score", "old mean", "new mean", "new - old", "95 % interval", "p", "images better", "images worse", "images")
 
 
@@ -40,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--region", choices=("fov", "full_image"), default="fov", help="pixels that are scored")
     parser.add_argument("--observer", choices=tuple(metric_definitions.OBSERVERS), default="model", help="whose scores")
     parser.add_argument("--format", choices=tuple(FORMATS), default="text", help="of the output")
-    parser.add_argument("--resamples", type=_resamples, default=5000, help="of the bootstrap, at least 100")
-    parser.add_argument("--seed", type=_seed, default=1, help="of the bootstrap")
+    parser.add_argument("--resamples", type=RESAMPLES, default=5000, help="of the bootstrap, at least 100")
+    parser.add_argument("--seed", type=SEED, default=1, help="of the bootstrap")
     given = parser.parse_args(arguments)
     try:
         tables = read_run(given.old), read_run(given.new)
@@ -139,15 +138,3 @@ def _of_one_run(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
 
 def _test_sets(table: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(table["dataset"])) or "none"
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= SEED_LIMIT:
-        raise argparse.ArgumentTypeError(f"expected 0 to {SEED_LIMIT - 1}, got {text}")
-    return int(text)
-
-
-def _resamples(text: str) -> int:
-    if not text.isdecimal() or int(text) < MIN_RESAMPLES:
-        raise argparse.ArgumentTypeError(f"expected at least {MIN_RESAMPLES}, got {text}")
-    return int(text)

@@ -63,7 +63,8 @@ def test_loss_which_each_run_defines_is_not_compared(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "expected"), [("--resamples", "0", "at least 100"), ("--seed", "-1", "0 to 4294967295")]
+    ("option", "value", "expected"),
+    [("--resamples", "0", "a number from 100 to 1000000"), ("--seed", "-1", "a number from 0 to 4294967295")],
 )
 def test_number_out_of_range_is_rejected(tmp_path, capsys, option, value, expected):
     path = str(write(tmp_path / "a.csv"))
