@@ -29,8 +29,8 @@ from src.inference.sliding_window import Prediction
 from src.params import load_params
 from src.synthetic import generator
 
-SHAPES = {"565x584": (584, 565), "3504x2336": (2336, 3504)}
-BATCHES = {"565x584": 21, "3504x2336": 4}  # images of one call of the command
+SHAPES = {"565x584": (584, 565), "999x960": (960, 999), "3504x2336": (2336, 3504)}
+BATCHES = {"565x584": 21, "999x960": 12, "3504x2336": 4}  # images of one call of the command
 REPEATS, START_UPS = 5, 3
 THREADS = 2
 Arguments = ParamSpec("Arguments")
