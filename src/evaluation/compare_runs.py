@@ -27,7 +27,6 @@ EXIT_CODES = {
 }
 EXAMPLES = ("main gamma3", "HEAD~1 metrics --format markdown", "main metrics --observer second_observer")
 PER_IMAGE = Path("metrics/per_image.csv")
-RESAMPLES, SEED = whole_number(100, 1_000_000), whole_number(0, SEED_LIMIT - 1)
 HEAD = ("score", "old mean", "new mean", "new - old", "95 % interval", "p", "images better", "images worse", "images")
 
 
@@ -39,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--region", choices=("fov", "full_image"), default="fov", help="pixels that are scored")
     parser.add_argument("--observer", choices=tuple(metric_definitions.OBSERVERS), default="model", help="whose scores")
     parser.add_argument("--format", choices=tuple(FORMATS), default="text", help="of the output")
-    parser.add_argument("--resamples", type=RESAMPLES, default=5000, help="of the bootstrap, at least 100")
-    parser.add_argument("--seed", type=SEED, default=1, help="of the bootstrap")
+    parser.add_argument(
+        "--resamples", type=whole_number(100, 1_000_000), default=5000, help="of the bootstrap, at least 100"
+    )
+    parser.add_argument("--seed", type=whole_number(0, SEED_LIMIT - 1), default=1, help="of the bootstrap")
     given = parser.parse_args(arguments)
     try:
         tables = read_run(given.old), read_run(given.new)
