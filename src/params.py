@@ -293,6 +293,7 @@ class Evaluate(Section):
     min_scale_factor: Annotated[Float, Field(gt=0, le=1)]
     scale_weighting: bool
     logit_adjustment: bool
+    thin_vessel_extension: Annotated[Float, Field(ge=0, le=5)]
     hysteresis_threshold: Fraction | None
     tile: Annotated[Side, Field(ge=64, multiple_of=32)]
     overlap: Annotated[Int, Field(ge=0)]

@@ -13,7 +13,11 @@ from src.params import RENAMED
 PER_IMAGE, SUMMARY = Path("metrics/per_image.csv"), Path("metrics/summary.csv")
 TABLES = (PER_IMAGE, SUMMARY)
 TEST_DATA = "data/raw/test"  # images and ground truth of all test sets
-LATER_KEYS: dict[str, object] = {"logit_adjustment": False, "hysteresis_threshold": None}  # values before they existed
+LATER_KEYS: dict[str, object] = {  # values before they existed
+    "logit_adjustment": False,
+    "hysteresis_threshold": None,
+    "thin_vessel_extension": 0.0,
+}
 
 
 class CommittedRun(NamedTuple):

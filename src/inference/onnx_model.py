@@ -43,6 +43,7 @@ class ModelSettings(NamedTuple):
     scale_weighting: bool = False  # nor this
     hysteresis_threshold: float | None = None  # nor this
     min_scale_factor: float = 1.0  # nor this
+    thin_vessel_extension: float = 0.0  # nor this
 
     def inference_config(self, tta: bool, batch_size: int) -> InferenceConfig:
         """Return how images are predicted, with or without test-time augmentation."""
@@ -161,6 +162,8 @@ def _check(settings: ModelSettings) -> None:
         raise ValueError(f"hysteresis_threshold: unexpected value {high!r:.80}")
     if not (isinstance(settings.min_scale_factor, float) and 0 < settings.min_scale_factor <= 1):
         raise ValueError(f"min_scale_factor: unexpected value {settings.min_scale_factor!r:.80}")
+    if not (isinstance(settings.thin_vessel_extension, float) and settings.thin_vessel_extension >= 0):
+        raise ValueError(f"thin_vessel_extension: unexpected value {settings.thin_vessel_extension!r:.80}")
     scales = settings.tta_scales
     if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:
         raise ValueError("threshold, fov_diameter, tile or overlap out of range")

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from src.common import image_geometry, probability_levels
+from src.inference import hysteresis
 from src.inference.sliding_window import Prediction, SlidingWindowPredictor, merge_scales
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
 WEIGHT_TEMPERATURE = 0.03  # of expected F1
-HYSTERESIS_FLOOR = 0.02  # levels below stay: to join the background as well takes three times as long
 OWN_THRESHOLDS = (0.25, 0.75)  # least and largest: an image without vessels shall not get any from noise
 
 
@@ -39,8 +38,10 @@ def segment_image(
     probability = merged.probability
     if config.logit_adjustment:
         probability = adjust_logits(probability, fov)
+    if config.thin_vessel_extension:
+        probability = hysteresis.extend_thin_vessels(probability, fov, config.thin_vessel_extension)
     if config.hysteresis_threshold is not None:
-        probability = apply_hysteresis(probability, config.hysteresis_threshold)
+        probability = hysteresis.lower_isolated_pieces(probability, config.hysteresis_threshold)
     return merged._replace(probability=probability)
 
 
@@ -106,26 +107,3 @@ def adjust_logits(probability: np.ndarray, fov: np.ndarray) -> np.ndarray:
     threshold = np.float32(own_threshold(_count_levels(probability, fov)))
     vessel, background = probability * (1 - threshold), (1 - probability) * threshold
     return vessel / (vessel + background)
-
-
-def apply_hysteresis(probability: np.ndarray, hysteresis_threshold: float) -> np.ndarray:
-    """Lower each probability to the highest level at which a path joins the pixel to one above `hysteresis_threshold`.
-
-    So at any threshold from HYSTERESIS_FLOOR to that one, vessels are the connected areas that hold such a pixel:
-    hysteresis thresholding (Canny, IEEE TPAMI 8(6), 1986), whose lower threshold is still open. It is a morphological
-    reconstruction by dilation (Vincent, IEEE TIP 2(2), 1993), with eight neighbours.
-
-    Args:
-        probability: (H, W) float32 in [0, 1].
-        hysteresis_threshold: in (0, 1).
-
-    Returns:
-        Probability (H, W) float32 in [0, 1], unchanged above `hysteresis_threshold` and below HYSTERESIS_FLOOR.
-    """
-    levels, neighbours = probability_levels.to_levels(probability), np.ones((3, 3), np.uint8)
-    limit = np.where(probability_levels.above(levels, HYSTERESIS_FLOOR), levels, np.uint16(0))
-    joined, wider = None, np.where(probability_levels.above(levels, hysteresis_threshold), limit, np.uint16(0))
-    while joined is None or not np.array_equal(joined, wider):
-        joined, wider = wider, cv2.min(cv2.dilate(wider, neighbours), limit)
-    lowered = np.maximum(joined, np.uint16(probability_levels.lowest_level_above(HYSTERESIS_FLOOR) - 1))
-    return np.where(joined < limit, lowered / np.float32(probability_levels.LEVELS - 1), probability)

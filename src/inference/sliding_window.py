@@ -26,7 +26,8 @@ class InferenceConfig(NamedTuple):
         tta_scales: sizes of the image over which the prediction is averaged, relative to its usual size.
         logit_adjustment: whether `segmentation.adjust_logits` follows.
         scale_weighting: whether `tta_scales` are weighted by `segmentation.scale_weights`.
-        hysteresis_threshold: of `segmentation.apply_hysteresis`, which follows last; None: it does not.
+        thin_vessel_extension: limit of `hysteresis.extend_thin_vessels`, which follows; 0: it does not.
+        hysteresis_threshold: of `hysteresis.lower_isolated_pieces`, which follows last; None: it does not.
         min_scale_factor: least factor of `tta_scales` for images of low resolution, see
             `segmentation.input_diameters`.
     """
@@ -40,6 +41,7 @@ class InferenceConfig(NamedTuple):
     scale_weighting: bool = False
     hysteresis_threshold: float | None = None
     min_scale_factor: float = 1.0
+    thin_vessel_extension: float = 0.0
 
 
 class Prediction(NamedTuple):

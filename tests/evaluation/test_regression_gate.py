@@ -257,6 +257,7 @@ def some(column: str, value: object, ids: tuple[str, ...] = ("01", "02")) -> Cal
         (lambda: write_lock(threshold=0.5), "evaluate.threshold: expected null as before, got 0.5"),
         (lambda: write_lock(logit_adjustment=True), "evaluate.logit_adjustment: expected false as before, got true"),
         (lambda: write_lock(hysteresis_threshold=0.8), "hysteresis_threshold: expected null as before, got 0.8"),
+        (lambda: write_lock(thin_vessel_extension=0.7), "thin_vessel_extension: expected 0.0 as before, got 0.7"),
         (lambda: write_lock(test="b" * 32), "data/raw/test: expected images and ground truth as before"),
     ],
 )

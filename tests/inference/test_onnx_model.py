@@ -8,7 +8,7 @@ import pytest
 from darkness_network import darkness
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from src.inference import segmentation
+from src.inference import hysteresis
 from src.inference.onnx_model import ModelSettings, OnnxModel
 from src.metrics import confusion_matrix
 from src.serving import package_model
@@ -173,6 +173,8 @@ def test_settings_of_another_version_are_named(tmp_path):
         ("scale_weighting", 0),
         ("hysteresis_threshold", 1.0),
         ("hysteresis_threshold", True),
+        ("thin_vessel_extension", -0.1),
+        ("thin_vessel_extension", None),
         ("min_scale_factor", 0.0),
         ("min_scale_factor", 1),
     ],
@@ -192,14 +194,15 @@ def test_hysteresis_of_the_settings_is_applied(network, tmp_path, tta):
     plain, found = (
         each.predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability for each in (network, OnnxModel(path))
     )
-    assert np.array_equal(found, segmentation.apply_hysteresis(plain, 0.6))
+    assert np.array_equal(found, hysteresis.lower_isolated_pieces(plain, 0.6))
     assert not np.array_equal(found, plain)
 
 
 def test_settings_of_earlier_versions_are_read(network, tmp_path):
     settings = network.settings._asdict()
     settings |= {"clahe": settings.pop("clahe_clip_limit"), "scales": settings.pop("tta_scales")}
-    for later in ("tta_flips", "logit_adjustment", "scale_weighting", "hysteresis_threshold", "min_scale_factor"):
+    adjustments = ("logit_adjustment", "scale_weighting", "hysteresis_threshold", "thin_vessel_extension")
+    for later in ("tta_flips", "min_scale_factor", *adjustments):
         del settings[later]
     model, path = onnx.load_from_string(darkness()), tmp_path / "network.onnx"
     onnx.helper.set_model_props(model, {"settings": json.dumps(settings)})

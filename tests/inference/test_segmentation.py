@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from src.common import probability_levels
-from src.inference import segmentation
+from src.inference import hysteresis, segmentation
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
@@ -139,39 +138,16 @@ def test_logits_are_adjusted_where_the_configuration_says_so():
     assert not np.allclose(*maps)
 
 
-@pytest.mark.parametrize("threshold", [segmentation.HYSTERESIS_FLOOR, 0.1, 0.3, 0.5, 0.69, 0.8])
-def test_vessels_after_hysteresis_are_the_areas_that_hold_a_pixel_above_its_threshold(threshold):
-    probability = faint_vessels(1.0)
-    areas, number = ndimage.label(probability > threshold, structure=np.ones((3, 3)))
-    certain = ndimage.maximum(probability, areas, np.arange(number + 1)) > 0.7
-    found = segmentation.apply_hysteresis(probability, 0.7)
-    assert found.dtype == np.float32
-    assert (found <= probability).all()
-    expected = (areas > 0) & (certain[areas] | (probability > 0.7))
-    assert np.array_equal(found > threshold, expected)
-    assert (expected.sum() < (areas > 0).sum()) == (segmentation.HYSTERESIS_FLOOR < threshold < 0.7)
-
-
-def test_map_without_a_pixel_above_the_hysteresis_threshold_has_no_vessels():
-    found = segmentation.apply_hysteresis(faint_vessels(1.0) * np.float32(0.5), 0.7)
-    assert not probability_levels.above(probability_levels.to_levels(found), segmentation.HYSTERESIS_FLOOR).any()
-
-
-@pytest.mark.parametrize(("level", "vessels"), [(49152, True), (49151, False)])  # 49151 / 65535 is below 0.75
-def test_pixel_at_the_hysteresis_threshold_is_told_by_its_16_bit_level(level, vessels):
-    probability = np.full((3, 3), 0.5, np.float32)
-    probability[1, 1] = level / 65535
-    assert (segmentation.apply_hysteresis(probability, 0.75) > 0.4).all() == vessels
-
-
-def test_hysteresis_follows_the_adjusted_logits():
+def test_hysteresis_follows_extended_vessels_and_these_adjusted_logits():
     def forward(images: np.ndarray) -> np.ndarray:
         return np.float32(0.6) * images[..., :1] / 255
 
     maps = []
-    for hysteresis in (None, 0.6):
-        config = InferenceConfig(1024, 0, False, 1, (1.0,), logit_adjustment=True, hysteresis_threshold=hysteresis)
+    for changed in ({}, {"thin_vessel_extension": 0.5}, {"thin_vessel_extension": 0.5, "hysteresis_threshold": 0.6}):
+        config = InferenceConfig(1024, 0, False, 1, (1.0,), logit_adjustment=True, **changed)
         predictor = SlidingWindowPredictor(forward, None, config)
         maps.append(segmentation.segment_image(IMAGE, FOV, predictor, 30, 0.0).probability)
-    assert np.array_equal(maps[1], segmentation.apply_hysteresis(maps[0], 0.6))
+    assert np.array_equal(maps[1], hysteresis.extend_thin_vessels(maps[0], FOV, 0.5))
+    assert np.array_equal(maps[2], hysteresis.lower_isolated_pieces(maps[1], 0.6))
     assert (maps[1] != maps[0]).any()
+    assert (maps[2] != maps[1]).any()

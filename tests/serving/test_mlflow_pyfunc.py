@@ -38,6 +38,7 @@ SETTINGS = {
     "scale_weighting": True,
     "hysteresis_threshold": 0.1,
     "min_scale_factor": 0.9,
+    "thin_vessel_extension": 0.7,
 }
 FUNDUS, OTHER = generator.generate(1, 0, 160, 150), generator.generate(1, 1, 130, 200)
 TOLERANCE = 1e-3

@@ -28,6 +28,7 @@ def test_packed_network_has_the_settings_of_its_run(run, params, tmp_path):
         "scale_weighting": True,
         "hysteresis_threshold": 0.75,
         "min_scale_factor": 0.67,
+        "thin_vessel_extension": 0.7,
     }
     others = {"tta_scales": (1.0, 1.5), "tta_flips": False} | adjusted
     evaluate = params.evaluate.model_copy(update=others)

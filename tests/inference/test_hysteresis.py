@@ -1,0 +1,115 @@
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from src.common import probability_levels
+from src.inference import hysteresis
+
+FAINT, CERTAIN, BACKGROUND = 0.35, 0.7, 0.02
+
+
+def noise() -> np.ndarray:
+    """Probabilities of all sizes beside each other, (60, 80), within a margin of zeros."""
+    probability = np.random.default_rng(1).beta(0.3, 1.5, (60, 80)).astype(np.float32)
+    return np.pad(probability[5:55, 10:70], ((5, 5), (10, 10)))
+
+
+def vessels(scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vessels whose right half is faint, in an FOV of 540 pixels times `scale`: one pixel wide and nine, in this order.
+
+    Below them, a faint thin vessel is connected to neither.
+    """
+    probability = np.full((540, 540), BACKGROUND, np.float32)
+    for value, columns in ((CERTAIN, slice(50, 270)), (FAINT, slice(270, 490))):
+        probability[100, columns] = value
+        probability[200:209, columns] = value
+    probability[300, 50:490] = FAINT
+    probability = probability.repeat(scale, 0).repeat(scale, 1)
+    return probability, np.ones_like(probability, bool)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_faint_end_of_a_thin_vessel_is_extended_and_no_other_vessel(scale):
+    probability, fov = vessels(scale)
+    found = hysteresis.extend_thin_vessels(probability, fov, 1.0)
+    assert found.dtype == np.float32
+    thin_end = np.zeros_like(fov)
+    thin_end[100 * scale : 101 * scale, 270 * scale : 490 * scale] = True
+    assert np.allclose(found[thin_end], 1 / (1 + (1 - FAINT) / FAINT * np.exp(-1)))
+    assert np.array_equal(found > 0.5, (probability > 0.5) | thin_end)
+    assert np.array_equal(found[~thin_end], probability[~thin_end])
+
+
+def test_thin_vessel_rises_no_higher_than_the_one_that_it_continues():
+    probability, fov = vessels(1)
+    found = hysteresis.extend_thin_vessels(probability, fov, 5.0)
+    assert found[100, 270:490].max() == pytest.approx(CERTAIN, abs=1e-6)
+    assert found[300].max() == pytest.approx(FAINT, abs=1e-6)
+
+
+def test_border_of_a_wide_vessel_is_not_extended():
+    probability, fov = vessels(1)
+    probability[199, 50:490] = probability[209, 50:490] = FAINT
+    assert not (hysteresis.extend_thin_vessels(probability, fov, 1.0)[[199, 209]] > 0.5).any()
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.5, 2.0])
+def test_extension_lowers_nothing_and_raises_logits_by_its_limit_at_most(limit):
+    probability = noise()
+    found = hysteresis.extend_thin_vessels(probability, np.ones(probability.shape, bool), limit)
+    assert (found >= probability).all()
+    before, after = (np.clip(each, 1e-4, 1 - 1e-4).astype(float) for each in (probability, found))
+    rise = np.log(after / (1 - after)) - np.log(before / (1 - before))
+    assert rise.max() <= limit + 1e-2
+    assert (rise.max() > 0.1) == (limit > 0)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_extended_vessels_are_joined_to_one_above_the_threshold(threshold):
+    probability = noise()
+    found = hysteresis.extend_thin_vessels(probability, np.ones(probability.shape, bool), 1.0) > threshold
+    areas, number = ndimage.label(found, structure=np.ones((3, 3)))
+    assert (ndimage.maximum(probability, areas, np.arange(1, number + 1)) > threshold).all()
+    assert found.sum() > (probability > threshold).sum()
+
+
+def test_extension_at_the_limits_of_probability():
+    probability = np.zeros((20, 20), np.float32)
+    probability[10] = 1
+    found = hysteresis.extend_thin_vessels(probability, probability == 0, 1.0)
+    assert np.array_equal(found, probability)
+
+
+@pytest.mark.parametrize("threshold", [hysteresis.FLOOR, 0.1, 0.3, 0.5, 0.69, 0.8])
+def test_vessels_after_hysteresis_are_the_areas_that_hold_a_pixel_above_its_threshold(threshold):
+    probability = noise()
+    areas, number = ndimage.label(probability > threshold, structure=np.ones((3, 3)))
+    certain = ndimage.maximum(probability, areas, np.arange(number + 1)) > 0.7
+    found = hysteresis.lower_isolated_pieces(probability, 0.7)
+    assert found.dtype == np.float32
+    assert (found <= probability).all()
+    expected = (areas > 0) & (certain[areas] | (probability > 0.7))
+    assert np.array_equal(found > threshold, expected)
+    assert (expected.sum() < (areas > 0).sum()) == (hysteresis.FLOOR < threshold < 0.7)
+
+
+def test_map_without_a_pixel_above_the_hysteresis_threshold_has_no_vessels():
+    found = hysteresis.lower_isolated_pieces(noise() * np.float32(0.5), 0.7)
+    assert not probability_levels.above(probability_levels.to_levels(found), hysteresis.FLOOR).any()
+
+
+@pytest.mark.parametrize(("level", "vessels"), [(49152, True), (49151, False)])  # 49151 / 65535 is below 0.75
+def test_pixel_at_the_hysteresis_threshold_is_told_by_its_16_bit_level(level, vessels):
+    probability = np.full((3, 3), 0.5, np.float32)
+    probability[1, 1] = level / 65535
+    assert (hysteresis.lower_isolated_pieces(probability, 0.75) > 0.4).all() == vessels
+
+
+def test_reconstruction_follows_a_path_of_eight_neighbours():
+    mask = np.eye(6, dtype=np.float32)
+    mask[3, 3] = 0.5
+    marker = np.zeros_like(mask)
+    marker[0, 0] = 1
+    assert np.array_equal(np.diag(hysteresis.reconstruct(marker, mask)), [1, 1, 1, 0.5, 0.5, 0.5])
+    assert cv2.countNonZero(hysteresis.reconstruct(marker, mask)) == 6
