@@ -1,6 +1,6 @@
-"""Vessels that neighbours decide: faint ends of thin vessels are raised, isolated pieces are lowered.
+"""Changes of a probability map by what a pixel is connected to: thin vessels are extended, isolated pieces dropped.
 
-Both change the probability map itself and work at any threshold that is applied later.
+Both change the map itself, and so hold at any threshold that is applied later.
 """
 
 import cv2
@@ -9,63 +9,66 @@ import numpy as np
 from src.common import image_geometry, probability_levels
 from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 
-FLOOR = 0.02  # levels below stay: to join the background as well takes three times as long
+HYSTERESIS_FLOOR = 0.02  # levels below stay: to join the background as well takes three times as long
 THIN_WIDTH = 3  # pixels of the reference scale: thinner vessels are removed by an opening with a disc of this diameter
-LEAST_PROBABILITY = 1e-4  # of which a logit is computed
+LEAST_PROBABILITY = 1e-4  # probabilities are clipped to this, so that logits are finite
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 def extend_thin_vessels(probability: np.ndarray, fov: np.ndarray, limit: float) -> np.ndarray:
-    """Raise the logits of thin vessels that continue a more probable vessel, by `limit` at most.
+    """Raise the logits of faint thin vessels that continue a more probable vessel, by `limit` at most.
 
-    It is hysteresis thresholding (Canny, IEEE TPAMI 8(6), 1986) for thin vessels alone: their faint ends exceed a
-    threshold if a path joins them to a pixel above it. A pixel may rise by as much as its logit exceeds the
-    morphological opening of the logits by a disc of THIN_WIDTH, within a disc's width. So no border of a wide vessel
-    is raised. It rises no higher than the path that joins it: a morphological reconstruction by dilation (Vincent,
-    IEEE TIP 2(2), 1993).
+    It is hysteresis thresholding (Canny, IEEE TPAMI 8(6), 1986) for thin vessels alone: at a threshold that is applied
+    later, their ends count down to a threshold lower by `limit`, in logits, if a path of them leads to a pixel above
+    the first. A pixel may rise by as much as its logit exceeds those of its surroundings after a morphological opening
+    by a disc, so borders of wide vessels stay. It rises no higher than the lowest raised logit on the path: a
+    morphological reconstruction by dilation (Vincent, IEEE TIP 2(2), 1993).
+
+    A thin vessel whose first pixels beside a wide one are faint is not reached. An isolated piece is extended, too.
 
     Args:
         probability: (H, W) float32 in [0, 1].
-        fov: field of view, (H, W) bool with at least one pixel; THIN_WIDTH is scaled with its diameter.
+        fov: field of view, (H, W) bool with at least one pixel. The disc has THIN_WIDTH at the reference scale and is
+            scaled with the diameter of the FOV, to the nearest odd number of pixels, at least 3.
         limit: at least 0; 0 changes nothing.
 
     Returns:
         Probability (H, W) float32 in [0, 1], nowhere lower than before.
     """
     scale = image_geometry.fov_diameter(fov) / REFERENCE_FOV_DIAMETER
-    width = max(3, 2 * round((THIN_WIDTH * scale - 1) / 2) + 1)  # odd, at least the smallest disc
+    width = max(3, 2 * round((THIN_WIDTH * scale - 1) / 2) + 1)
     clipped = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     logits = np.log(clipped / (1 - clipped))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    wide = cv2.dilate(cv2.morphologyEx(logits, cv2.MORPH_OPEN, disc), np.ones((width, width), np.uint8))
-    raised = reconstruct(logits, logits + np.clip(logits - wide, 0, np.float32(limit)))
-    return np.where(raised > logits, 1 / (1 + np.exp(-raised)), probability)
+    surroundings = cv2.dilate(cv2.morphologyEx(logits, cv2.MORPH_OPEN, disc), np.ones((width, width), np.uint8))
+    raised = reconstruct(logits, logits + np.clip(logits - surroundings, 0, np.float32(limit)))
+    return np.where(raised > logits, np.maximum(1 / (1 + np.exp(-raised)), probability), probability)
 
 
 def lower_isolated_pieces(probability: np.ndarray, hysteresis_threshold: float) -> np.ndarray:
     """Lower each probability to the highest level at which a path joins the pixel to one above `hysteresis_threshold`.
 
-    So at any threshold from FLOOR to that one, vessels are the connected areas that hold such a pixel: hysteresis
-    thresholding, whose lower threshold is still open. Neighbours are eight.
+    So at any threshold from HYSTERESIS_FLOOR to that one, vessels are the connected areas that hold such a pixel:
+    hysteresis thresholding, whose lower threshold is still open. Neighbours are eight.
 
     Args:
         probability: (H, W) float32 in [0, 1].
         hysteresis_threshold: in (0, 1).
 
     Returns:
-        Probability (H, W) float32 in [0, 1], unchanged above `hysteresis_threshold` and below FLOOR.
+        Probability (H, W) float32 in [0, 1], unchanged above `hysteresis_threshold` and below HYSTERESIS_FLOOR.
     """
     levels = probability_levels.to_levels(probability)
-    limit = np.where(probability_levels.above(levels, FLOOR), levels, np.uint16(0))
+    limit = np.where(probability_levels.above(levels, HYSTERESIS_FLOOR), levels, np.uint16(0))
     certain = np.where(probability_levels.above(levels, hysteresis_threshold), limit, np.uint16(0))
     joined = reconstruct(certain, limit)
-    lowered = np.maximum(joined, np.uint16(probability_levels.lowest_level_above(FLOOR) - 1))
+    lowered = np.maximum(joined, np.uint16(probability_levels.lowest_level_above(HYSTERESIS_FLOOR) - 1))
     return np.where(joined < limit, lowered / np.float32(probability_levels.LEVELS - 1), probability)
 
 
-def reconstruct(marker: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Raise `marker` (H, W) from neighbour to neighbour, nowhere above `mask`: its morphological reconstruction."""
-    joined, wider = None, marker
-    while joined is None or not np.array_equal(joined, wider):
-        joined, wider = wider, cv2.min(cv2.dilate(wider, NEIGHBOURS), mask)
+def reconstruct(start: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Raise `start` (H, W) from neighbour to neighbour, nowhere above `limit`: its morphological reconstruction."""
+    joined, wider = None, start
+    while joined is None or (wider > joined).any():
+        joined, wider = wider, cv2.min(cv2.dilate(wider, NEIGHBOURS), limit)
     return joined

@@ -162,7 +162,7 @@ def _check(settings: ModelSettings) -> None:
         raise ValueError(f"hysteresis_threshold: unexpected value {high!r:.80}")
     if not (isinstance(settings.min_scale_factor, float) and 0 < settings.min_scale_factor <= 1):
         raise ValueError(f"min_scale_factor: unexpected value {settings.min_scale_factor!r:.80}")
-    if not (isinstance(settings.thin_vessel_extension, float) and settings.thin_vessel_extension >= 0):
+    if not (isinstance(settings.thin_vessel_extension, float) and 0 <= settings.thin_vessel_extension <= 5):
         raise ValueError(f"thin_vessel_extension: unexpected value {settings.thin_vessel_extension!r:.80}")
     scales = settings.tta_scales
     if not 0 < settings.threshold < 1 or min(settings.fov_diameter, settings.tile) < 1 or settings.overlap < 0:

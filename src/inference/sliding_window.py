@@ -47,9 +47,9 @@ class InferenceConfig(NamedTuple):
 class Prediction(NamedTuple):
     """Vessel probability and uncertainty of an image, (H, W) float32 in [0, 1] each.
 
-    The probability is the mean over all test-time augmentations, weighted or not; logit adjustment and hysteresis may
-    change it afterwards. The uncertainty is twice the standard deviation of the augmentations: 0 where all agree, 1
-    where half of them output 0 and half output 1; None with a single prediction.
+    The probability is the mean over all test-time augmentations, weighted or not; logit adjustment, extension of thin
+    vessels and hysteresis may change it afterwards. The uncertainty is twice the standard deviation of the
+    augmentations: 0 where all agree, 1 where half of them output 0 and half output 1; None with a single prediction.
     """
 
     probability: np.ndarray

@@ -174,6 +174,7 @@ def test_settings_of_another_version_are_named(tmp_path):
         ("hysteresis_threshold", 1.0),
         ("hysteresis_threshold", True),
         ("thin_vessel_extension", -0.1),
+        ("thin_vessel_extension", 5.1),
         ("thin_vessel_extension", None),
         ("min_scale_factor", 0.0),
         ("min_scale_factor", 1),
@@ -185,6 +186,17 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match=rf"network\.onnx: .*without settings of this version .*{name}"):
         OnnxModel(path)
+
+
+@pytest.mark.parametrize("tta", [True, False])
+def test_thin_vessels_are_extended_as_the_settings_say(network, tmp_path, tta):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(thin_vessel_extension=0.6)))
+    plain, found = (
+        each.predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability for each in (network, OnnxModel(path))
+    )
+    assert np.array_equal(found, hysteresis.extend_thin_vessels(plain, SYNTHETIC.fov, 0.6))
+    assert not np.array_equal(found, plain)
 
 
 @pytest.mark.parametrize("tta", [True, False])
