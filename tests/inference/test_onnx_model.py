@@ -189,24 +189,20 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
 
 
 @pytest.mark.parametrize("tta", [True, False])
-def test_thin_vessels_are_extended_as_the_settings_say(network, tmp_path, tta):
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("thin_vessel_extension", lambda plain: hysteresis.extend_thin_vessels(plain, SYNTHETIC.fov, 0.6)),
+        ("hysteresis_threshold", lambda plain: hysteresis.lower_isolated_pieces(plain, 0.6)),
+    ],
+)
+def test_map_is_changed_as_the_settings_say(network, tmp_path, name, change, tta):
     path = tmp_path / "network.onnx"
-    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(thin_vessel_extension=0.6)))
+    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(**{name: 0.6})))
     plain, found = (
         each.predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability for each in (network, OnnxModel(path))
     )
-    assert np.array_equal(found, hysteresis.extend_thin_vessels(plain, SYNTHETIC.fov, 0.6))
-    assert not np.array_equal(found, plain)
-
-
-@pytest.mark.parametrize("tta", [True, False])
-def test_hysteresis_of_the_settings_is_applied(network, tmp_path, tta):
-    path = tmp_path / "network.onnx"
-    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(hysteresis_threshold=0.6)))
-    plain, found = (
-        each.predict(SYNTHETIC.image, SYNTHETIC.fov, tta).probability for each in (network, OnnxModel(path))
-    )
-    assert np.array_equal(found, hysteresis.lower_isolated_pieces(plain, 0.6))
+    assert np.array_equal(found, change(plain))
     assert not np.array_equal(found, plain)
 
 
