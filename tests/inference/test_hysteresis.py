@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -81,7 +80,7 @@ def test_map_that_is_no_number_ends():
 def test_extension_lowers_nothing_and_raises_logits_by_its_limit_at_most(limit):
     probability = noise()
     found = hysteresis.extend_thin_vessels(probability, np.ones(probability.shape, bool), limit)
-    assert (found >= probability).all()  # to the last digit
+    assert (found >= probability).all()
     before, after = (np.clip(each, 1e-4, 1 - 1e-4).astype(float) for each in (probability, found))
     rise = np.log(after / (1 - after)) - np.log(before / (1 - before))
     assert rise.max() <= limit + 1e-2
@@ -130,9 +129,9 @@ def test_pixel_at_the_hysteresis_threshold_is_told_by_its_16_bit_level(level, ve
 
 
 def test_reconstruction_follows_a_path_of_eight_neighbours():
-    mask = np.eye(6, dtype=np.float32)
-    mask[3, 3] = 0.5
-    marker = np.zeros_like(mask)
-    marker[0, 0] = 1
-    assert np.array_equal(np.diag(hysteresis.reconstruct(marker, mask)), [1, 1, 1, 0.5, 0.5, 0.5])
-    assert cv2.countNonZero(hysteresis.reconstruct(marker, mask)) == 6
+    limit = np.eye(6, dtype=np.float32)
+    limit[3, 3] = 0.5
+    start = np.zeros_like(limit)
+    start[0, 0] = 1
+    found = hysteresis.reconstruct(start, limit)
+    assert np.array_equal(found, np.diag(np.float32([1, 1, 1, 0.5, 0.5, 0.5])))
