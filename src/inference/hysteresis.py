@@ -18,11 +18,10 @@ NEIGHBOURS = np.ones((3, 3), np.uint8)
 def extend_thin_vessels(probability: np.ndarray, fov: np.ndarray, limit: float) -> np.ndarray:
     """Raise the logits of faint thin vessels that continue a more probable vessel, by `limit` at most.
 
-    It is hysteresis thresholding (Canny, IEEE TPAMI 8(6), 1986) for thin vessels alone: at a threshold that is applied
-    later, their ends count down to a threshold lower by `limit`, in logits, if a path of them leads to a pixel above
-    the first. A pixel may rise by as much as its logit exceeds those of its surroundings after a morphological opening
-    by a disc, so borders of wide vessels stay. It rises no higher than the lowest raised logit on the path: a
-    morphological reconstruction by dilation (Vincent, IEEE TIP 2(2), 1993).
+    It is hysteresis thresholding (Canny, IEEE TPAMI 8(6), 1986) for thin vessels alone. A faint pixel counts at a
+    threshold if its raised logit exceeds that, and such pixels connect it to one whose own logit does: a morphological
+    reconstruction by dilation (Vincent, IEEE TIP 2(2), 1993). A pixel may rise by its excess over the morphological
+    opening of the logits by a disc, dilated by a square of the same width. So borders of wide vessels stay.
 
     A thin vessel whose first pixels beside a wide one are faint is not reached. An isolated piece is extended, too.
 
