@@ -30,6 +30,7 @@ from experiments.results_tables import load_experiments
 from experiments.short_training import TestResults
 from src.data import samples
 from src.metrics import probability_metrics
+from src.metrics.probability_metrics import EMPTY
 from src.models import architectures, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from src.params import Params, Train, load_params
@@ -46,6 +47,7 @@ FIXED = (  # parameters that a trial cannot change, or that have no effect
     *("train.seed", "train.monitor", "train.patience", "train.cpu_threads"),
     *("evaluate.threshold", "evaluate.bootstrap_resamples", "evaluate.seed"),
 )
+UNCONNECTED = {"evaluate.thin_vessel_extension": 0.0, "evaluate.hysteresis_threshold": None}
 SCORES = ("f1", "auc_pr", "cldice")
 COLUMNS = (
     *("experiment", "observer", "trial", "n_seeds", "n_images", "training_minutes", "threshold"),
@@ -110,6 +112,7 @@ def run_trial(
 ) -> tuple[dict, dict, np.ndarray]:
     """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
     columns, scores, minutes = [], [], 0.0
+    plain = short_training.with_params(params, UNCONNECTED)
     for seed in seeds:
         predictions: list[short_training.Prediction] = []
         members = [
@@ -119,11 +122,13 @@ def run_trial(
         for images, held_out in halves:
             files, times = zip(*(train(params, member, images, work) for member in members), strict=True)
             network = architectures.ensemble_average(list(map(model_io.load, files)))
-            predictions += short_training.predict_images(network, held_out, params)
+            predictions += short_training.predict_images(network, held_out, plain)
             minutes += sum(times) / len(seeds)
         groups = np.array([one.sample.group for one in predictions])
+        connected = short_training.connect_vessels(predictions, params.evaluate, None)
+        threshold = probability_metrics.best_threshold(sum((one.histogram for one in connected), EMPTY))
+        predictions = list(short_training.connect_vessels(predictions, params.evaluate, threshold))
         results = TestResults([one.histogram for one in predictions], groups)
-        threshold = probability_metrics.best_threshold(results.pooled)
         pooled = probability_metrics.scores_at(results.pooled, threshold)
         columns.append(
             {"threshold": threshold} | {f"pooled_{name}": pooled[name] for name in ("f1", "auc_roc", "auc_pr")}

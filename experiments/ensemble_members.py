@@ -29,6 +29,7 @@ def score_member(member: tf.keras.Model, params: Params) -> dict[str, dict[str, 
     validation = short_training.predict_subset(member, Path("data/raw/validation"), params)
     held_out = predict_dataset.pool_histograms(validation).values()
     threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
+    params = params.model_copy(update={"evaluate": evaluate.model_copy(update={"threshold": threshold})})
     pooled: defaultdict[str, probability_metrics.Histogram] = defaultdict(lambda: probability_metrics.EMPTY)
     cldice: defaultdict[str, list[float]] = defaultdict(list)
     for histogram, levels, sample in short_training.predict_images(member, Path("data/raw/test"), params):

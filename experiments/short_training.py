@@ -17,17 +17,17 @@ from tqdm import tqdm
 from src.common import atomic_io, probability_levels
 from src.data import samples
 from src.data.samples import Sample
-from src.inference import predict_dataset
+from src.inference import predict_dataset, segmentation
 from src.inference.predict_dataset import PredictedSample
 from src.inference.sliding_window import InferenceConfig, SlidingWindowPredictor
 from src.metrics import bootstrap, probability_metrics, structural_metrics, vessel_geometry
 from src.models import architectures, losses, model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
-from src.params import Params, checked
+from src.params import Evaluate, Params, checked
 from src.preprocessing import patch_storage, patches
 from src.training import data_loader, trainer
 from stages import augment, patch
-from stages.evaluate import make_predictor
+from stages.evaluate import inference_config, make_predictor
 
 BATCH_SIZE, SEED, RESAMPLES = 8, 1, 5000
 LEARNING_RATE = 4e-3  # peak, from random weights
@@ -89,6 +89,18 @@ def predict_images(network: tf.keras.Model, root: Path, params: Params) -> Itera
         levels = probability_levels.to_levels(prediction.probability)
         histogram = probability_metrics.histogram(levels, samples.truth(sample), samples.fov(sample))
         yield Prediction(histogram, levels, sample)
+
+
+def connect_vessels(
+    predictions: Iterable[Prediction], evaluate: Evaluate, threshold: float | None
+) -> Iterator[Prediction]:
+    """Extend thin vessels and apply hysteresis to maps of 16 bit that have neither, at `threshold` or at any."""
+    config = inference_config(evaluate)._replace(threshold=threshold)
+    for one in predictions:
+        truth, fov = samples.truth(one.sample), samples.fov(one.sample)
+        probability = one.levels / np.float32(probability_levels.LEVELS - 1)
+        levels = probability_levels.to_levels(segmentation.connect_vessels(probability, fov, config))
+        yield Prediction(probability_metrics.histogram(levels, truth, fov), levels, one.sample)
 
 
 def read_changes(texts: Iterable[str]) -> dict[str, object]:

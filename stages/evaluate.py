@@ -40,6 +40,7 @@ def main(
         threshold, losses.get(**loss.model_dump()), evaluate.width_limits, evaluate.bootstrap_resamples, evaluate.seed
     )
     scores = evaluator.Evaluator(rules)
+    predictor.config = predictor.config._replace(threshold=threshold)
     for sample, prediction in predict_dataset.predict_subset(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
         samples.write_probability(predictions / file, prediction.probability)
@@ -53,8 +54,13 @@ def main(
 
 def make_predictor(network: tf.keras.Model, evaluate: Evaluate) -> SlidingWindowPredictor:
     """Make the predictor of a network with the settings of section `evaluate`."""
-    config = InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
-    return SlidingWindowPredictor(architectures.as_numpy_function(network), network.input_shape[1], config)
+    forward = architectures.as_numpy_function(network)
+    return SlidingWindowPredictor(forward, network.input_shape[1], inference_config(evaluate))
+
+
+def inference_config(evaluate: Evaluate) -> InferenceConfig:
+    """Return how an image is predicted with the settings of section `evaluate`."""
+    return InferenceConfig(**evaluate.model_dump(include=set(InferenceConfig._fields)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from src.common import atomic_io
+from src.common.operating_point import read_threshold
 from src.common.project_root import real_root
 from src.data import samples
 from src.inference.sliding_window import InferenceConfig
@@ -26,7 +27,9 @@ def main(
     logged = None
     if params.record.log_model:
         image, name = samples.image(samples.find(test)[0]), params.record.registered_model_name
-        logged = run_record.ModelRecord(model, image, service_settings(params), name, model_packaging.served_code())
+        logged = run_record.ModelRecord(
+            model, image, service_settings(params, metrics), name, model_packaging.served_code()
+        )
     paths = run_record.RunPaths(project, metrics, examples, test.parent, model)
     run = run_record.gather_run(paths, params.model_dump(), logged)
     run_id = record_and_send(run, params.record.experiment_name, real_root(project))
@@ -58,9 +61,10 @@ def record_and_send(run: run_record.RunRecord, configured: str, root: Path) -> s
     return run_id
 
 
-def service_settings(params: Params) -> dict[str, object]:
-    """Return how the logged model prepares and predicts images: as stage evaluate does."""
-    return params.preprocess.model_dump() | params.evaluate.model_dump(include=set(InferenceConfig._fields))
+def service_settings(params: Params, metrics: Path) -> dict[str, object]:
+    """Return how the logged model prepares and predicts images: as stage evaluate does, at its threshold."""
+    inference = params.evaluate.model_dump(include=set(InferenceConfig._fields))
+    return params.preprocess.model_dump() | inference | {"threshold": read_threshold(metrics / "validation.json")}
 
 
 if __name__ == "__main__":

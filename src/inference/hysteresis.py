@@ -1,6 +1,7 @@
-"""Changes of a probability map by what a pixel is connected to: thin vessels are extended, isolated pieces dropped.
+"""Hysteresis thresholding: thin vessels that continue others are extended, isolated pieces dropped.
 
-Both change the map itself, and so hold at any threshold that is applied later.
+A map can be changed so that this holds at any threshold that is applied later, or at a given one alone. The second
+leaves probabilities nearly as they are.
 """
 
 import cv2
@@ -12,6 +13,7 @@ from src.common.reference_scale import REFERENCE_FOV_DIAMETER
 HYSTERESIS_FLOOR = 0.02  # levels below stay: to join the background as well takes three times as long
 THIN_WIDTH = 3  # pixels of the reference scale: thinner vessels are removed by an opening with a disc of this diameter
 LEAST_PROBABILITY = 1e-4  # probabilities are clipped to this, so that logits are finite
+MARGIN = 1e-3  # probability: so much may a threshold be rounded that a user applies to the map
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
@@ -42,6 +44,27 @@ def extend_thin_vessels(probability: np.ndarray, fov: np.ndarray, limit: float) 
     surroundings = cv2.dilate(cv2.morphologyEx(logits, cv2.MORPH_OPEN, disc), np.ones((width, width), np.uint8))
     raised = reconstruct(logits, logits + np.clip(logits - surroundings, 0, np.float32(limit)))
     return np.where(raised > logits, np.maximum(1 / (1 + np.exp(-raised)), probability), probability)
+
+
+def at_threshold(probability: np.ndarray, changed: np.ndarray, threshold: float) -> np.ndarray:
+    """Take over from a `changed` map no more than which pixels are vessels at `threshold`.
+
+    A pixel that becomes a vessel gets the threshold plus MARGIN, one that ceases to be a vessel the threshold less
+    MARGIN. All others keep their probability.
+
+    Args:
+        probability: (H, W) float32 in [0, 1].
+        changed: the same map after a change, (H, W) float32 in [0, 1].
+        threshold: in (0, 1).
+
+    Returns:
+        Probability (H, W) float32 in [0, 1].
+    """
+    before, after = (
+        probability_levels.above(probability_levels.to_levels(each), threshold) for each in (probability, changed)
+    )
+    beyond = np.array([threshold - MARGIN, threshold + MARGIN], np.float32).clip(0, 1)
+    return np.where(before == after, probability, beyond[after.astype(np.uint8)])
 
 
 def lower_isolated_pieces(probability: np.ndarray, hysteresis_threshold: float) -> np.ndarray:

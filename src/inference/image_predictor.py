@@ -92,7 +92,7 @@ class ImagePredictor:
             OSError: a map cannot be written.
         """
         image, fov, flags, acquisition = input_validation.read_fundus(content, str(job.file))
-        prediction = self.network.predict(image, fov, self.tta, self.field_angle)
+        prediction = self.network.predict(image, fov, self.tta, self.field_angle, self.threshold)
         vessels = self.network.binarize(prediction.probability, self.threshold)
         biomarkers = vascular_biomarkers.measure_biomarkers(vessels, fov, prediction.uncertainty)
         samples.write_probability(job.path("probability"), prediction.probability)

@@ -70,7 +70,12 @@ class OnnxModel:
         self.settings = _read_settings(self.session, path)
 
     def predict(
-        self, image: np.ndarray, fov: np.ndarray, tta: bool = True, field_angle: float | None = None
+        self,
+        image: np.ndarray,
+        fov: np.ndarray,
+        tta: bool = True,
+        field_angle: float | None = None,
+        threshold: float | None = None,
     ) -> Prediction:
         """Predict probability and uncertainty, each (H, W) float32 in [0, 1], 0 outside the FOV.
 
@@ -81,12 +86,14 @@ class OnnxModel:
                 and the uncertainty is None.
             field_angle: angle of view of the camera in degrees, where it is known: a wider field is enlarged, so that
                 vessels have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
+            threshold: where extension of thin vessels and hysteresis take effect; None: that of the settings.
 
         Raises:
             MemoryError: the memory does not suffice.
         """
         settings = self.settings
         config = settings.inference_config(tta, BATCH_SIZE)
+        config = config._replace(threshold=config.threshold if threshold is None else threshold)
         predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
         diameter = round(settings.fov_diameter * (field_angle or REFERENCE_FIELD_ANGLE) / REFERENCE_FIELD_ANGLE)
         return segmentation.segment_image(image, fov, predictor, diameter, settings.clahe_clip_limit)

@@ -6,7 +6,7 @@ import numpy as np
 
 from src.common import image_geometry, probability_levels
 from src.inference import hysteresis
-from src.inference.sliding_window import Prediction, SlidingWindowPredictor, merge_scales
+from src.inference.sliding_window import InferenceConfig, Prediction, SlidingWindowPredictor, merge_scales
 from src.metrics import probability_metrics
 from src.preprocessing import normalization
 
@@ -35,14 +35,8 @@ def segment_image(
         predictions.append(prediction.apply(lambda array: normalization.to_native(array, fov.shape)))
     weights = scale_weights([each.probability for each in predictions], fov) if config.scale_weighting else None
     merged = merge_scales(predictions, weights).apply(lambda array: np.where(fov, array, np.float32(0)))
-    probability = merged.probability
-    if config.logit_adjustment:
-        probability = adjust_logits(probability, fov)
-    if config.thin_vessel_extension:
-        probability = hysteresis.extend_thin_vessels(probability, fov, config.thin_vessel_extension)
-    if config.hysteresis_threshold is not None:
-        probability = hysteresis.lower_isolated_pieces(probability, config.hysteresis_threshold)
-    return merged._replace(probability=probability)
+    probability = adjust_logits(merged.probability, fov) if config.logit_adjustment else merged.probability
+    return merged._replace(probability=connect_vessels(probability, fov, config))
 
 
 def input_diameters(diameters: Sequence[float], fov: np.ndarray, min_scale_factor: float) -> list[int]:
@@ -62,6 +56,24 @@ def input_diameters(diameters: Sequence[float], fov: np.ndarray, min_scale_facto
     """
     factor = min(1.0, max(image_geometry.fov_diameter(fov) / max(diameters), min_scale_factor))
     return [round(factor * diameter) for diameter in diameters]
+
+
+def connect_vessels(probability: np.ndarray, fov: np.ndarray, config: InferenceConfig) -> np.ndarray:
+    """Extend thin vessels and drop isolated pieces, where and at what threshold the configuration says so.
+
+    Args:
+        probability: (H, W) float32 in [0, 1].
+        fov: field of view, (H, W) bool with at least one pixel.
+        config: see there; without extension and hysteresis the map is returned as it is.
+    """
+    connected = probability
+    if config.thin_vessel_extension:
+        connected = hysteresis.extend_thin_vessels(connected, fov, config.thin_vessel_extension)
+    if config.hysteresis_threshold is not None:
+        connected = hysteresis.lower_isolated_pieces(connected, config.hysteresis_threshold)
+    if config.threshold is not None and connected is not probability:
+        connected = hysteresis.at_threshold(probability, connected, config.threshold)
+    return connected
 
 
 def scale_weights(probabilities: list[np.ndarray], fov: np.ndarray) -> np.ndarray:

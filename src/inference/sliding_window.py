@@ -27,7 +27,8 @@ class InferenceConfig(NamedTuple):
         logit_adjustment: whether `segmentation.adjust_logits` follows.
         scale_weighting: whether `tta_scales` are weighted by `segmentation.scale_weights`.
         thin_vessel_extension: limit of `hysteresis.extend_thin_vessels`, which follows; 0: it does not.
-        hysteresis_threshold: of `hysteresis.lower_isolated_pieces`, which follows last; None: it does not.
+        hysteresis_threshold: of `hysteresis.lower_isolated_pieces`, which follows that; None: it does not.
+        threshold: where these two take effect, see `hysteresis.at_threshold`; None: at any threshold.
         min_scale_factor: least factor of `tta_scales` for images of low resolution, see
             `segmentation.input_diameters`.
     """
@@ -42,6 +43,7 @@ class InferenceConfig(NamedTuple):
     hysteresis_threshold: float | None = None
     min_scale_factor: float = 1.0
     thin_vessel_extension: float = 0.0
+    threshold: float | None = None
 
 
 class Prediction(NamedTuple):

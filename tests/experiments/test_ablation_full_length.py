@@ -111,6 +111,19 @@ def test_each_member_of_an_ensemble_is_trained_with_its_weight_and_their_mean_is
     assert means["f1"].mean() == 1
 
 
+@pytest.mark.parametrize(("high", "f1"), [(0.7, 1), (0.9, pytest.approx(2 / 7))])
+def test_hysteresis_is_scored_at_the_threshold_of_all_images(data, tmp_path, monkeypatch, high, f1):
+    monkeypatch.setattr(ablation_full_length.train_stage, "train_members", lambda *_: [darkness("dice")])
+    changes = TINY | {"evaluate.threshold": 0.9, "evaluate.hysteresis_threshold": high}
+    halves = list(split_halves(data, tmp_path))
+    columns, means, _ = ablation_full_length.run_trial(
+        with_params(load_params(), changes), range(1, 2), halves, tmp_path
+    )
+    assert means["f1"].mean() == f1  # bars have .8, the rest .4; without bars, all pixels are the best answer
+    assert (columns["threshold"] > 0.4) == (high < 0.8)
+    assert means["auc_pr"].mean() == 1  # at the threshold of either, no bar is lowered
+
+
 def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_path, monkeypatch):
     trained_on, tested_on = [], []
 

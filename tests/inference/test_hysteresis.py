@@ -103,6 +103,31 @@ def test_extension_at_the_limits_of_probability():
     assert np.array_equal(found, probability)
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_at_a_threshold_alone_only_pixels_that_change_sides_are_changed(threshold):
+    probability = noise()
+    extended = hysteresis.extend_thin_vessels(probability, np.ones(probability.shape, bool), 1.0)
+    changed = hysteresis.lower_isolated_pieces(extended, 0.75)
+    found = hysteresis.at_threshold(probability, changed, threshold)
+    assert found.dtype == np.float32
+    vessels, before = found > threshold, probability > threshold
+    assert np.array_equal(vessels, changed > threshold)
+    assert np.array_equal(found[vessels == before], probability[vessels == before])
+    for side in (vessels & ~before, before & ~vessels):
+        assert side.any()
+        assert np.allclose(np.abs(found[side] - threshold), hysteresis.MARGIN, atol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [1e-5, 0.25, 1 / 3, 0.5, 32767 / 65535, 1 - 1e-4])
+def test_sides_of_a_threshold_are_those_of_16_bit_levels(threshold):
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    probability = (levels / np.float32(65535)).astype(np.float32)
+    found = hysteresis.at_threshold(probability, 1 - probability, threshold)
+    assert found.dtype == np.float32
+    vessels = probability_levels.above(probability_levels.to_levels(found), threshold)
+    assert np.array_equal(vessels, probability_levels.above(levels[::-1, ::-1], threshold))
+
+
 @pytest.mark.parametrize("threshold", [hysteresis.HYSTERESIS_FLOOR, 0.1, 0.3, 0.5, 0.69, 0.8])
 def test_vessels_after_hysteresis_are_the_areas_that_hold_a_pixel_above_its_threshold(threshold):
     probability = noise()

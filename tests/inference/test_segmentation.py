@@ -143,11 +143,14 @@ def test_hysteresis_follows_extended_vessels_and_these_adjusted_logits():
         return np.float32(0.6) * images[..., :1] / 255
 
     maps = []
-    for changed in ({}, {"thin_vessel_extension": 0.5}, {"thin_vessel_extension": 0.5, "hysteresis_threshold": 0.6}):
-        config = InferenceConfig(1024, 0, False, 1, (1.0,), logit_adjustment=True, **changed)
+    changes: dict[str, float] = {}
+    for name, value in ((None, 0), ("thin_vessel_extension", 0.5), ("hysteresis_threshold", 0.6), ("threshold", 0.55)):
+        changes |= {name: value} if name else {}
+        config = InferenceConfig(1024, 0, False, 1, (1.0,), logit_adjustment=True, **changes)
         predictor = SlidingWindowPredictor(forward, None, config)
         maps.append(segmentation.segment_image(IMAGE, FOV, predictor, 30, 0.0).probability)
     assert np.array_equal(maps[1], hysteresis.extend_thin_vessels(maps[0], FOV, 0.5))
     assert np.array_equal(maps[2], hysteresis.lower_isolated_pieces(maps[1], 0.6))
-    assert (maps[1] != maps[0]).any()
-    assert (maps[2] != maps[1]).any()
+    assert np.array_equal(maps[3], hysteresis.at_threshold(maps[0], maps[2], 0.55))
+    for number, each in enumerate(maps):
+        assert all((each != earlier).any() for earlier in maps[:number])

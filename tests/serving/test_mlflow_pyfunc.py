@@ -39,6 +39,7 @@ SETTINGS = {
     "hysteresis_threshold": 0.1,
     "min_scale_factor": 0.9,
     "thin_vessel_extension": 0.7,
+    "threshold": 0.05,
 }
 FUNDUS, OTHER = generator.generate(1, 0, 160, 150), generator.generate(1, 1, 130, 200)
 TOLERANCE = 1e-3

@@ -135,7 +135,7 @@ def test_model_is_logged_as_the_pipeline_uses_it_and_registered(run, client, par
     service = json.loads((folder / "artifacts" / "settings.json").read_text(encoding="utf-8"))["service"]
     inference = {"tta_flips": True, "tile": 1024, "overlap": 128, "batch_size": 4, "tta_scales": [1.0]}
     inference |= {"logit_adjustment": False, "scale_weighting": False, "hysteresis_threshold": None}
-    inference |= {"min_scale_factor": 1.0, "thin_vessel_extension": 0.0}
+    inference |= {"min_scale_factor": 1.0, "thin_vessel_extension": 0.0, "threshold": 0.4}
     assert service == {"fov_diameter": 540, "clahe_clip_limit": 0.0} | inference
     assert (folder / "artifacts" / "model.h5").read_bytes() == (project / "data" / "model.h5").read_bytes()
     described = mlflow.models.Model.load(str(folder))
