@@ -6,11 +6,13 @@ NAME is an experiment of experiments.yaml; DATA is a folder of images of one dat
 the experiment and of --baseline, as the other trials have but for their own changes. A trial trains one network,
 unless --baseline or the trial itself sets `train.ensemble_size`.
 
-Each trial is trained twice: on one half of the patients, tested on the other, and the other way round. So every image
-is predicted by a network that has not seen it. `threshold` is that of the highest F1 over all of them, pooled; it can
+Each trial is trained twice: on one half of the patients, tested on the other, and the other way round. With --folds N,
+the patients are divided in N parts, and each part is predicted by a network that was trained on all others. So every
+image is predicted by a network that has not seen it. `threshold` is that of the highest F1 over all, pooled. It can
 serve as `evaluate.threshold` of a training on all images. F1 and clDice are at that threshold, in the field of view.
 Differences are paired by image, and of means over the seeds. Networks are kept below --work: an interrupted run goes
-on where it was, and trials that differ in section `evaluate` share their networks.
+on where it was, and trials that differ in section `evaluate` share their networks. `evaluate.thin_vessel_extension`
+and `evaluate.hysteresis_threshold` take effect at `threshold`; trials that differ in these share their predictions.
 
 With --second-observer the vessels of the second observer are learnt and tested on: how well can an observer be learnt?
 """
@@ -24,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import short_training
-from experiments.ablation_training import split_halves
+from experiments.ablation_training import split_folds
 from experiments.result_writer import RESULTS, ResultWriter, difference_columns, difference_values
 from experiments.results_tables import load_experiments
 from experiments.short_training import TestResults
@@ -50,7 +52,7 @@ FIXED = (  # parameters that a trial cannot change, or that have no effect
 UNCONNECTED = {"evaluate.thin_vessel_extension": 0.0, "evaluate.hysteresis_threshold": None}
 SCORES = ("f1", "auc_pr", "cldice")
 COLUMNS = (
-    *("experiment", "observer", "trial", "n_seeds", "n_images", "training_minutes", "threshold"),
+    *("experiment", "observer", "trial", "n_seeds", "n_folds", "n_images", "training_minutes", "threshold"),
     *("pooled_f1", "pooled_auc_roc", "pooled_auc_pr"),
     *(column for score in SCORES for column in (f"mean_{score}", *difference_columns(score))),
 )
@@ -75,7 +77,7 @@ def with_second_observer(data: Path, folder: Path) -> Path:
 
 
 def train(params: Params, member: Train, images: Path, work: Path) -> tuple[Path, float]:
-    """Train one network on the images of one half, unless `work` has it; return its file and the minutes."""
+    """Train one network on the images of all folds but one, unless `work` has it; return its file and the minutes."""
     file = work / f"{fingerprint(params.model_copy(update={'train': member}), images)}.h5"
     if file.exists():
         return file, short_training.read_minutes(file)
@@ -107,23 +109,42 @@ def fingerprint(params: Params, images: Path) -> str:
     return checkpoint_store.training_fingerprint(sections, inputs)
 
 
-def run_trial(
-    params: Params, seeds: range, halves: list[tuple[Path, Path]], work: Path
-) -> tuple[dict, dict, np.ndarray]:
-    """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
-    columns, scores, minutes = [], [], 0.0
-    plain = short_training.with_params(params, UNCONNECTED)
-    for seed in seeds:
+class Predictor:
+    """Predicts every image by a network that has not seen it, without extension of thin vessels and hysteresis."""
+
+    def __init__(self, folds: list[tuple[Path, Path]], work: Path) -> None:
+        """Train on the first folder of each fold, and predict the second."""
+        self.folds, self.work = folds, work
+        self._known: dict[tuple[str, int], tuple[list[short_training.Prediction], float]] = {}
+
+    def predict(self, params: Params, seed: int) -> tuple[list[short_training.Prediction], float]:
+        """Return the predictions of networks that are trained from a seed, and the minutes of their trainings."""
+        plain = short_training.with_params(params, UNCONNECTED)
+        key = plain.model_dump_json(), seed
+        if key not in self._known:
+            self._known[key] = self._train_and_predict(plain, seed)
+        return self._known[key]
+
+    def _train_and_predict(self, params: Params, seed: int) -> tuple[list[short_training.Prediction], float]:
         predictions: list[short_training.Prediction] = []
+        minutes = 0.0
         members = [
             params.train.model_copy(update={"seed": number, "ensemble_size": 1, "skeleton_recall_weight": weight})
             for number, weight in enumerate(train_stage.skeleton_recall_weights(params.train), seed)
         ]
-        for images, held_out in halves:
-            files, times = zip(*(train(params, member, images, work) for member in members), strict=True)
+        for images, held_out in self.folds:
+            files, times = zip(*(train(params, member, images, self.work) for member in members), strict=True)
             network = architectures.ensemble_average(list(map(model_io.load, files)))
-            predictions += short_training.predict_images(network, held_out, plain)
-            minutes += sum(times) / len(seeds)
+            predictions += short_training.predict_images(network, held_out, params)
+            minutes += sum(times)
+        return predictions, minutes
+
+
+def run_trial(params: Params, seeds: range, predictor: Predictor) -> tuple[dict, dict, np.ndarray]:
+    """Train and test from each seed; return columns, means (N,) of SCORES over the seeds, and patients (N,)."""
+    columns, scores = [], []
+    for seed in seeds:
+        predictions, minutes = predictor.predict(params, seed)
         groups = np.array([one.sample.group for one in predictions])
         connected = short_training.connect_vessels(predictions, params.evaluate, None)
         threshold = probability_metrics.best_threshold(sum((one.histogram for one in connected), EMPTY))
@@ -131,16 +152,13 @@ def run_trial(
         results = TestResults([one.histogram for one in predictions], groups)
         pooled = probability_metrics.scores_at(results.pooled, threshold)
         columns.append(
-            {"threshold": threshold} | {f"pooled_{name}": pooled[name] for name in ("f1", "auc_roc", "auc_pr")}
+            {"training_minutes": minutes, "threshold": threshold}
+            | {f"pooled_{name}": pooled[name] for name in ("f1", "auc_roc", "auc_pr")}
         )
         cldice = [short_training.cldice(one.levels, threshold, one.sample, params) for one in predictions]
         scores.append({"f1": results.f1(threshold), "auc_pr": results.auc_pr(), "cldice": np.array(cldice)})
     means = {name: float(np.mean([each[name] for each in columns])) for name in columns[0]}
-    return (
-        means | {"training_minutes": minutes},
-        {name: np.mean([s[name] for s in scores], axis=0) for name in SCORES},
-        groups,
-    )
+    return means, {name: np.mean([s[name] for s in scores], axis=0) for name in SCORES}, groups
 
 
 def read_changes(text: str) -> dict[str, object]:
@@ -170,7 +188,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("trials", nargs="*", metavar="CHANGES")
     parser.add_argument("--baseline", default=BASELINE, metavar="CHANGES", help="changes of all trials (default: none)")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each half and trial (default: 1)")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each fold and trial (default: 1)")
+    parser.add_argument("--folds", type=int, default=2, help="parts of the patients (default: 2)")
     parser.add_argument(
         "--second-observer", action="store_true", help="train and test on the second observer's vessels"
     )
@@ -184,19 +203,23 @@ def main() -> None:
         trials = {name: short_training.with_params(params, read_changes(name)) for name in arguments.trials}
     except ValueError as error:
         parser.error(str(error))
-    if arguments.seeds < 1:
-        parser.error(f"expected at least 1 for --seeds, got {arguments.seeds}")
+    for name, least in (("seeds", 1), ("folds", 2)):
+        if getattr(arguments, name) < least:
+            parser.error(f"expected at least {least} for --{name}, got {getattr(arguments, name)}")
     tensorflow_setup.configure(params.train.cpu_threads, params.train.seed)
     writer, base = ResultWriter(arguments.results, COLUMNS), None
     with tempfile.TemporaryDirectory() as folder:
         data = arguments.data
         if arguments.second_observer:
             data = with_second_observer(data, Path(folder) / "second_observer")
-        halves = list(split_halves(data, Path(folder)))
+        try:
+            predictor = Predictor(list(split_folds(data, Path(folder), arguments.folds)), arguments.work)
+        except ValueError as error:
+            parser.error(str(error))
         for name, changed in [(arguments.baseline, params), *trials.items()]:
             size, first = changed.train.ensemble_size, changed.train.seed
             seeds = range(first, first + size * arguments.seeds, size)
-            columns, means, groups = run_trial(changed, seeds, halves, arguments.work)
+            columns, means, groups = run_trial(changed, seeds, predictor)
             base = base or means
             for score, values in means.items():
                 difference = short_training.paired_difference(values, base[score], groups)
@@ -206,6 +229,7 @@ def main() -> None:
                 observer="second" if arguments.second_observer else "first",
                 trial=name,
                 n_seeds=arguments.seeds,
+                n_folds=arguments.folds,
                 n_images=len(groups),
                 **columns,
             )

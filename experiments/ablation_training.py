@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,17 +107,24 @@ COLUMNS = (
 )
 
 
-def split_halves(data: Path, folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the images of one half of the patients and those of the other half, then the other way round."""
+def split_folds(data: Path, folder: Path, n_folds: int = 2) -> Iterator[tuple[Path, Path]]:
+    """Yield, for each of `n_folds` parts of the patients, the images of all others and those of the part.
+
+    Raises:
+        ValueError: there are fewer patients than folds.
+    """
     images = short_training.find_real_images(data)
-    patients = sorted({sample.group for sample in images})
-    first = set(np.random.default_rng(SEED).permutation(patients)[: len(patients) // 2])
-    for name, held_out in (("first", first), ("second", set(patients) - first)):
+    patients = np.random.default_rng(SEED).permutation(sorted({sample.group for sample in images}))
+    if len(patients) < n_folds:
+        raise ValueError(f"{data}: expected at least {n_folds} patients, one for each fold, found {len(patients)}")
+    bounds = [number * len(patients) // n_folds for number in range(n_folds + 1)]
+    for number, (begin, end) in enumerate(pairwise(bounds), 1):
+        held_out = set(patients[begin:end])
         train = (sample for sample in images if sample.group not in held_out)
         validation = (sample for sample in images if sample.group in held_out)
         yield (
-            short_training.link_subset(train, folder / name / "train"),
-            short_training.link_subset(validation, folder / name / "validation"),
+            short_training.link_subset(train, folder / str(number) / "train"),
+            short_training.link_subset(validation, folder / str(number) / "validation"),
         )
 
 
@@ -175,7 +183,7 @@ def run_trials(names: list[str], arguments: argparse.Namespace, params: Params) 
     """Train and score the trials, the baseline first."""
     writer, base = ResultWriter(arguments.results, COLUMNS), None
     with tempfile.TemporaryDirectory() as folder:
-        places = list(split_halves(arguments.data, Path(folder)))
+        places = list(split_folds(arguments.data, Path(folder)))
         for name in names:
             first_seed = SEED + arguments.seeds * (name == OTHER_SEED)
             seeds = range(first_seed, first_seed + arguments.seeds)

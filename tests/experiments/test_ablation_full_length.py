@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import ablation_full_length, short_training
-from experiments.ablation_training import split_halves
+from experiments.ablation_training import split_folds
 from experiments.results_tables import Experiment
 from experiments.short_training import with_params
 from src.data import samples
@@ -102,9 +102,9 @@ def test_each_member_of_an_ensemble_is_trained_with_its_weight_and_their_mean_is
 
     monkeypatch.setattr(ablation_full_length.train_stage, "train_members", train_members)
     ensemble = {"train.ensemble_size": 2, "train.skeleton_recall_weight": [0.0, 0.5]}
-    halves = list(split_halves(data, tmp_path))
+    predictor = ablation_full_length.Predictor(list(split_folds(data, tmp_path)), tmp_path)
     columns, means, _ = ablation_full_length.run_trial(
-        with_params(load_params(), TINY | ensemble), range(1, 2), halves, tmp_path
+        with_params(load_params(), TINY | ensemble), range(1, 2), predictor
     )
     assert trained_on == [(1, 0.0), (2, 0.5)] * 2
     assert 0.4 < columns["threshold"] < 0.65  # bars have .76 and .5, the rest .37 and .5
@@ -115,13 +115,31 @@ def test_each_member_of_an_ensemble_is_trained_with_its_weight_and_their_mean_is
 def test_hysteresis_is_scored_at_the_threshold_of_all_images(data, tmp_path, monkeypatch, high, f1):
     monkeypatch.setattr(ablation_full_length.train_stage, "train_members", lambda *_: [darkness("dice")])
     changes = TINY | {"evaluate.threshold": 0.9, "evaluate.hysteresis_threshold": high}
-    halves = list(split_halves(data, tmp_path))
-    columns, means, _ = ablation_full_length.run_trial(
-        with_params(load_params(), changes), range(1, 2), halves, tmp_path
-    )
+    predictor = ablation_full_length.Predictor(list(split_folds(data, tmp_path)), tmp_path)
+    columns, means, _ = ablation_full_length.run_trial(with_params(load_params(), changes), range(1, 2), predictor)
     assert means["f1"].mean() == f1  # bars have .8, the rest .4; without bars, all pixels are the best answer
     assert (columns["threshold"] > 0.4) == (high < 0.8)
     assert means["auc_pr"].mean() == 1  # at the threshold of either, no bar is lowered
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 4])
+def test_each_image_is_held_out_in_one_fold(data, tmp_path, n_folds):
+    folds = [
+        [{each.id for each in samples.find(root)} for root in fold] for fold in split_folds(data, tmp_path, n_folds)
+    ]
+    assert sorted("".join("".join(held_out) for _, held_out in folds)) == list("0123")
+    assert all(train | held_out == set("0123") for train, held_out in folds)
+    assert {len(held_out) for _, held_out in folds} <= {4 // n_folds, -(-4 // n_folds)}
+
+
+def test_more_folds_than_patients_are_rejected(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ablation_full_length.tensorflow_setup, "configure", lambda *_: None)  # once a process
+    monkeypatch.setattr(ablation_full_length, "load_experiments", lambda: {"tiny": Experiment("a network", TINY)})
+    arguments = ["tiny", str(data), "--folds", "5", "--results", str(tmp_path / "results.csv")]
+    monkeypatch.setattr(sys, "argv", ["ablation_full_length", *arguments])
+    with pytest.raises(SystemExit):
+        ablation_full_length.main()
+    assert "expected at least 5 patients, one for each fold, found 4" in capsys.readouterr().err
 
 
 def test_each_trial_has_a_row_and_its_difference_from_the_baseline(data, tmp_path, monkeypatch):
