@@ -4,7 +4,8 @@ DATASET is the name of a public data set, whose official test images are taken (
 folder of your own with images, truth and optional fov, as for `data.folder`. The images are predicted by `python -m src
 predict` with a packaged network, in fields of view that it detects. Its maps are scored in the FOV of the data set,
 pooled over images, at the threshold of the network. `best_threshold` is that of the highest F1 on these images: a value
-for `--threshold` on other images of the same camera. A second table tells how errors follow the uncertainty.
+for `--threshold` on other images of the same camera, but not with hysteresis, which these maps have at the threshold of
+the network alone. A second table tells how errors follow the uncertainty.
 """
 
 import argparse

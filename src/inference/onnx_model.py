@@ -86,14 +86,13 @@ class OnnxModel:
                 and the uncertainty is None.
             field_angle: angle of view of the camera in degrees, where it is known: a wider field is enlarged, so that
                 vessels have their usual width in pixels. None: REFERENCE_FIELD_ANGLE.
-            threshold: where extension of thin vessels and hysteresis take effect; None: that of the settings.
+            threshold: where extension of thin vessels and hysteresis take effect; None: at any that is applied later.
 
         Raises:
             MemoryError: the memory does not suffice.
         """
         settings = self.settings
-        config = settings.inference_config(tta, BATCH_SIZE)
-        config = config._replace(threshold=config.threshold if threshold is None else threshold)
+        config = settings.inference_config(tta, BATCH_SIZE)._replace(threshold=threshold)
         predictor = SlidingWindowPredictor(self._forward, _input_size(self.session), config)
         diameter = round(settings.fov_diameter * (field_angle or REFERENCE_FIELD_ANGLE) / REFERENCE_FIELD_ANGLE)
         return segmentation.segment_image(image, fov, predictor, diameter, settings.clahe_clip_limit)

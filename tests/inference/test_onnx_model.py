@@ -197,15 +197,16 @@ def test_setting_of_a_wrong_type_or_range_is_named(network, tmp_path, name, valu
         ("hysteresis_threshold", lambda plain: hysteresis.lower_isolated_pieces(plain, 0.6)),
     ],
 )
-def test_map_is_changed_at_the_threshold_as_the_settings_say(network, tmp_path, name, change, threshold, tta):
+def test_map_is_changed_as_the_settings_say(network, tmp_path, name, change, threshold, tta):
     path = tmp_path / "network.onnx"
     path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(**{name: 0.6})))
     plain, found = (
         each.predict(SYNTHETIC.image, SYNTHETIC.fov, tta, threshold=threshold).probability
         for each in (network, OnnxModel(path))
     )
-    used = network.settings.threshold if threshold is None else threshold
-    assert np.array_equal(found, hysteresis.at_threshold(plain, change(plain), used))
+    changed = change(plain)
+    expected = changed if threshold is None else hysteresis.at_threshold(plain, changed, threshold)
+    assert np.array_equal(found, expected)
     assert not np.array_equal(found, plain)
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from darkness_network import darkness
 from PIL import Image
 
 from benchmarks import inference_latency
 from robustness import kill_prediction
-from src.common import hashing
-from src.data import image_opening, samples
-from src.inference import image_predictor, predict, predict_folder
+from src.common import hashing, probability_levels
+from src.data import image_opening, input_validation, samples
+from src.inference import hysteresis, image_predictor, predict, predict_folder
 from src.inference.onnx_model import DEFAULT_MODEL, OnnxModel
 from src.metrics import confusion_matrix
+from src.serving import package_model
 from src.synthetic import generator
 
 SYNTHETIC = generator.generate(1, 0, 240, 230)
@@ -73,6 +75,20 @@ def test_image_becomes_maps_of_its_size_and_a_row(run, image, tmp_path):
     assert int(row["fov_diameter"]) == pytest.approx(max(sides), abs=3)
     assert float(row["vessel_density"]) == pytest.approx(vessels.sum() / SYNTHETIC.fov.sum(), rel=0.02)
     assert 0 < float(row["mean_uncertainty"]) < 1
+
+
+@pytest.mark.parametrize("threshold", [None, 0.4])
+def test_hysteresis_takes_effect_at_the_threshold_of_the_command(packed, image, tmp_path, threshold):
+    network = OnnxModel(packed)
+    path = tmp_path / "network.onnx"
+    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(hysteresis_threshold=0.6)))
+    options = [] if threshold is None else ["--threshold", str(threshold)]
+    predict.main([str(image), "--out", str(tmp_path / "out"), "--model", str(path), *options])
+    _, fov, *_ = input_validation.read_fundus(image.read_bytes(), "image")
+    maps = [each.predict(SYNTHETIC.image, fov).probability for each in (network, OnnxModel(path))]
+    expected = probability_levels.to_levels(hysteresis.at_threshold(*maps, threshold or network.settings.threshold))
+    assert np.array_equal(samples.read_levels(tmp_path / "out" / "a_probability.png"), expected)
+    assert (expected != probability_levels.to_levels(maps[0])).any()
 
 
 def test_without_tta_there_is_no_uncertainty_and_an_earlier_map_is_removed(run, image, tmp_path):
