@@ -298,8 +298,7 @@ README = Path("README.md")
 BEGIN, END = "<!-- results: python -m tools.docs -->", "<!-- end of results -->"
 README_ROWS = {  # keys of experiments, or titles of other rows
     "random_crops_scaled": "three compact U-Nets, scaled random crops, three scales, pretrained on synthetic images",
-    "random_crops_scaled_2700_steps": "one of this kind, trained for three quarters of the steps",
-    "random_crops_connected": "the same network, thin vessels extended and isolated pieces dropped",
+    "random_crops_connected": "one of this kind, three quarters of the steps; hysteresis connects thin vessels",
     "w_net_ensemble": "three W-Nets, one scale, pretrained on synthetic images",
     "any_camera": "the shipped network: one compact U-Net for four data sets",
     "synthetic_only": "compact U-Net, synthetic images alone",
