@@ -122,6 +122,8 @@ class Predictor:
         plain = short_training.with_params(params, UNCONNECTED)
         key = plain.model_dump_json(), seed
         if key not in self._known:
+            if self._known and next(iter(self._known))[0] != key[0]:
+                self._known.clear()  # maps of large images take much memory
             self._known[key] = self._train_and_predict(plain, seed)
         return self._known[key]
 

@@ -33,14 +33,20 @@ def main(
     tensorflow_setup.configure(cpu_threads)
     predictor = make_predictor(model_io.load(model_file), evaluate)
     size = preprocess.fov_diameter, preprocess.clahe_clip_limit
-    held_out = predict_dataset.pool_histograms(predict_dataset.predict_subset(validation, predictor, *size)).values()
+    given, predictor.config = predictor.config, predictor.config.without_hysteresis()
+    plain = [
+        (sample, prediction._replace(uncertainty=None))
+        for sample, prediction in predict_dataset.predict_subset(validation, predictor, *size)
+    ]
+    held_out = pool_connected(plain, given._replace(threshold=None))
     threshold = evaluator.choose_threshold(held_out, evaluate.threshold, evaluate.hysteresis_threshold)
-    evaluator.write_validation(metrics, sum(held_out, probability_metrics.EMPTY), threshold)
+    chosen = given._replace(threshold=threshold)
+    evaluator.write_validation(metrics, sum(pool_connected(plain, chosen), probability_metrics.EMPTY), threshold)
     rules = evaluator.ScoringRules(
         threshold, losses.get(**loss.model_dump()), evaluate.width_limits, evaluate.bootstrap_resamples, evaluate.seed
     )
     scores = evaluator.Evaluator(rules)
-    predictor.config = predictor.config._replace(threshold=threshold)
+    predictor.config = chosen
     for sample, prediction in predict_dataset.predict_subset(test, predictor, *size):
         file = Path(sample.dataset) / f"{sample.id}.png"
         samples.write_probability(predictions / file, prediction.probability)
@@ -50,6 +56,13 @@ def main(
         }
         scores.add(sample, samples.read_levels(predictions / file), filtered, prediction.uncertainty)
     scores.write(metrics)
+
+
+def pool_connected(
+    plain: list[predict_dataset.PredictedSample], config: InferenceConfig
+) -> list[probability_metrics.Histogram]:
+    """Extend thin vessels and apply hysteresis, and pool the images of each data set."""
+    return list(predict_dataset.pool_histograms(predict_dataset.connect_vessels(plain, config)).values())
 
 
 def make_predictor(network: tf.keras.Model, evaluate: Evaluate) -> SlidingWindowPredictor:

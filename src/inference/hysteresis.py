@@ -1,7 +1,7 @@
 """Hysteresis thresholding: thin vessels that continue others are extended, isolated pieces dropped.
 
-A map can be changed so that this holds at any threshold that is applied later, or at a given one alone. The second
-leaves probabilities nearly as they are.
+A map can be changed so that this holds at any threshold that is applied later, or at a given one alone. The latter
+changes few probabilities.
 """
 
 import cv2

@@ -125,5 +125,5 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=open_fraction,
         metavar="P",
-        help="probability above which a pixel is vessel, with hysteresis where the model has it (default: its own)",
+        help="probability above which a pixel is vessel (default: the model's own); hysteresis, if any, acts there",
     )

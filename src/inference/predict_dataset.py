@@ -8,7 +8,7 @@ from tqdm import tqdm
 from src.common import probability_levels
 from src.data import samples
 from src.inference import segmentation
-from src.inference.sliding_window import Prediction, SlidingWindowPredictor
+from src.inference.sliding_window import InferenceConfig, Prediction, SlidingWindowPredictor
 from src.metrics import probability_metrics
 
 PredictedSample = tuple[samples.Sample, Prediction]
@@ -21,6 +21,13 @@ def predict_subset(
     for sample in tqdm(samples.find(root, least=0), desc=f"predict {root.name}", unit="image"):
         image, fov = samples.image(sample), samples.fov(sample)
         yield sample, segmentation.segment_image(image, fov, predictor, fov_diameter, clahe_clip_limit)
+
+
+def connect_vessels(predicted: Iterable[PredictedSample], config: InferenceConfig) -> Iterator[PredictedSample]:
+    """Extend thin vessels and drop isolated pieces in maps that were predicted without."""
+    for sample, prediction in predicted:
+        connected = segmentation.connect_vessels(prediction.probability, samples.fov(sample), config)
+        yield sample, prediction._replace(probability=connected)
 
 
 def pool_histograms(predicted: Iterable[PredictedSample]) -> dict[str, probability_metrics.Histogram]:

@@ -45,6 +45,10 @@ class InferenceConfig(NamedTuple):
     thin_vessel_extension: float = 0.0
     threshold: float | None = None
 
+    def without_hysteresis(self) -> "InferenceConfig":
+        """Return the configuration without extension of thin vessels and hysteresis."""
+        return self._replace(thin_vessel_extension=0.0, hysteresis_threshold=None)
+
 
 class Prediction(NamedTuple):
     """Vessel probability and uncertainty of an image, (H, W) float32 in [0, 1] each.

@@ -1,16 +1,15 @@
-import json
-
 import numpy as np
 import pytest
 
 from src.common import probability_levels
+from src.common.operating_point import read_threshold
 from src.data import samples
 from src.inference import hysteresis
 from src.models import model_io, tensorflow_setup
 from src.models.tensorflow_setup import tf
 from stages import evaluate as stage
 
-SIDE = 96
+SIDE, HIGH = 96, {"hysteresis_threshold": 0.73}
 
 
 def write_images(root, number: int) -> None:
@@ -37,18 +36,22 @@ def test_hysteresis_changes_test_images_at_the_chosen_threshold(tmp_path, params
     (tmp_path / "baselines").mkdir()
     (tmp_path / "baselines" / "thresholds.json").write_text("{}")
     found = {}
-    for name, changed in {"plain": {}, "changed": {"hysteresis_threshold": 0.73}}.items():
+    written = {name: tmp_path / name / "metrics" / "validation.json" for name in ("changed", "given")}
+    for name, changed in {"plain": {}, "changed": HIGH, "given": HIGH}.items():
         settings = {"thin_vessel_extension": 0.0, "bootstrap_resamples": 100} | changed
+        if name == "given":
+            settings["threshold"] = read_threshold(written["changed"])
         places = tmp_path / "validation", tmp_path / "test", tmp_path / "baselines"
         outputs = tmp_path / name / "predictions", tmp_path / name / "metrics"
         evaluate = params.evaluate.model_copy(update=settings)
         preprocess = params.preprocess.model_copy(update={"fov_diameter": SIDE})
         stage.main(tmp_path / "model.h5", *places, *outputs, evaluate, params.loss, preprocess, 1)
         found[name] = samples.read_levels(outputs[0] / "drive" / "1.png")
-    threshold = json.loads((tmp_path / "changed" / "metrics" / "validation.json").read_text())["validation"][
-        "threshold"
-    ]
+    threshold = read_threshold(written["changed"])
     plain = (found["plain"] / np.float32(65535)).astype(np.float32)
-    expected = hysteresis.at_threshold(plain, hysteresis.lower_isolated_pieces(plain, 0.73), threshold)
+    expected = hysteresis.at_threshold(
+        plain, hysteresis.lower_isolated_pieces(plain, HIGH["hysteresis_threshold"]), threshold
+    )
     assert np.array_equal(found["changed"], probability_levels.to_levels(expected))
     assert (found["changed"] != found["plain"]).any()
+    assert written["given"].read_bytes() == written["changed"].read_bytes()

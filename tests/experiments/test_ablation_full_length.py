@@ -128,7 +128,7 @@ def test_each_image_is_held_out_in_one_fold(data, tmp_path, n_folds):
         [{each.id for each in samples.find(root)} for root in fold] for fold in split_folds(data, tmp_path, n_folds)
     ]
     assert sorted("".join("".join(held_out) for _, held_out in folds)) == list("0123")
-    assert all(train | held_out == set("0123") for train, held_out in folds)
+    assert all(train | held_out == set("0123") and not train & held_out for train, held_out in folds)
     assert {len(held_out) for _, held_out in folds} <= {4 // n_folds, -(-4 // n_folds)}
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import requests
 import uvicorn
+from darkness_network import darkness
 from PIL import Image
 
 from src.common import probability_levels
 from src.data import image_opening, input_validation
-from src.inference import image_quality, sliding_window
+from src.inference import hysteresis, image_quality, sliding_window
 from src.inference.onnx_model import OnnxModel
-from src.serving import web_app
+from src.serving import package_model, web_app
 from src.synthetic import generator
 
 NAME = "an image.png"
@@ -40,6 +41,17 @@ def levels(network, upload) -> np.ndarray:
     """The probability that the network itself predicts, (H, W) uint16."""
     image, fov, *_ = input_validation.read_fundus(upload, NAME)
     return probability_levels.to_levels(network.predict(image, fov).probability)
+
+
+def test_page_has_hysteresis_at_any_threshold(network, upload, tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(package_model.add_settings(darkness(), network.settings._replace(hysteresis_threshold=0.6)))
+    changed = OnnxModel(path)
+    image, fov, *_ = input_validation.read_fundus(upload, NAME)
+    expected = hysteresis.lower_isolated_pieces(network.predict(image, fov).probability, 0.6)
+    found = decode(web_app.segment_upload(changed, upload, NAME)["probability"])
+    assert np.array_equal(found, probability_levels.to_levels(expected))
+    assert (found != decode(web_app.segment_upload(network, upload, NAME)["probability"])).any()
 
 
 @pytest.fixture(scope="module")
